@@ -1,0 +1,225 @@
+// Package birth turns a flat program of system calls into a process.
+//
+// A Go process has many threads, and the kernel lets only a single-threaded
+// process enter a user namespace or set itself up step by step. So the steps
+// that make a container are not Go code. They are data: a [Program] is a list
+// of system calls with their arguments, what to do with each result, and a
+// label for people. It has two sections:
+//
+//	Prelude  runs in the vfork child, in our own memory, up to execveat
+//	Main     runs in a tiny static executable that is made of the
+//	         interpreter and the section's data, in a sealed memfd
+//
+//	Go process            vfork child               the memfd
+//	    | clone3(VM|VFORK|NEW…) |                        |
+//	    |---------------------->| Prelude: id maps,      |
+//	    |      (suspended)      | capabilities, …        |
+//	    |                       | execveat ------------->| Main: mounts,
+//	    |<----------------------------------------------| pivot_root, …
+//	    |   8-byte reports over a socket                 | execve of the
+//	    |   (index, errno)                               | container's program
+//
+// The executable, and not a copy of the Go process, is what waits in the
+// "created" state, so a created container costs kilobytes; and it, not our
+// binary, is what /proc/PID/exe of the container's first process names
+// (CVE-2019-5736).
+//
+// The interpreter (interp_GOARCH.s) uses no stack, allocates nothing and calls
+// nothing. On a result that an instruction does not expect it reports the
+// index and errno and ends the process.
+//
+// Known hazards: a Prelude runs in the memory of the Go process while the
+// thread that made it waits, so it must not be long and must end in execveat
+// or an exit. Cells are not shared between the two sections.
+package birth
+
+import (
+	"encoding/binary"
+	"math"
+	"syscall"
+)
+
+// Program is everything a new process does before its first foreign
+// instruction, in order.
+type Program struct {
+	Prelude Section
+	Main    Section
+}
+
+// Section is a list of instructions that run in one address space.
+type Section struct {
+	instrs []*Instr
+}
+
+// Instr is one instruction: a system call, or, when Call is [Value], just its
+// first argument taken as the result.
+type Instr struct {
+	Label string
+	Call  Call
+	Args  []Arg
+
+	save   *Data
+	ranges []jump
+}
+
+// Mark is a place in a section that instructions jump to.
+type Mark struct {
+	index int
+	set   bool
+}
+
+type jump struct {
+	lo, hi int64
+	to     *Mark // nil: the next instruction
+}
+
+// Do appends an instruction. The label says what it does, as it would read in
+// an error message: "mount proc on /proc".
+func (s *Section) Do(label string, call Call, args ...Arg) *Instr {
+	i := &Instr{Label: label, Call: call, Args: args}
+	s.instrs = append(s.instrs, i)
+	return i
+}
+
+// Goto appends an unconditional jump.
+func (s *Section) Goto(label string, to *Mark) {
+	s.Do(label, Value, Int(0)).On(math.MinInt64, math.MaxInt64, to)
+}
+
+// Set appends an instruction that stores a value in a cell.
+func (s *Section) Set(label string, cell *Data, v Arg) {
+	s.Do(label, Value, v).Into(cell)
+}
+
+// Here puts the mark before the instruction that comes next.
+func (s *Section) Here(m *Mark) {
+	m.index, m.set = len(s.instrs), true
+}
+
+// Len is the number of instructions.
+func (s *Section) Len() int { return len(s.instrs) }
+
+// Into stores the result (8 bytes) at the start of the given data.
+func (i *Instr) Into(cell *Data) *Instr {
+	i.save = cell
+	return i
+}
+
+// On jumps when lo <= result <= hi; a negative result is minus errno. Ranges
+// are tried in the order in which they were added.
+func (i *Instr) On(lo, hi int64, to *Mark) *Instr {
+	i.ranges = append(i.ranges, jump{lo, hi, to})
+	return i
+}
+
+// OnErr jumps when the call fails with one of the given errors.
+func (i *Instr) OnErr(to *Mark, errnos ...syscall.Errno) *Instr {
+	for _, e := range errnos {
+		i.On(-int64(e), -int64(e), to)
+	}
+	return i
+}
+
+// OnAnyErr jumps when the call fails.
+func (i *Instr) OnAnyErr(to *Mark) *Instr { return i.On(-4095, -1, to) }
+
+// OnOK jumps when the call succeeds.
+func (i *Instr) OnOK(to *Mark) *Instr { return i.On(0, math.MaxInt64, to) }
+
+// Ignore goes on with the next instruction when the call fails with one of the
+// given errors.
+func (i *Instr) Ignore(errnos ...syscall.Errno) *Instr { return i.OnErr(nil, errnos...) }
+
+// IgnoreAll goes on with the next instruction whatever the result.
+func (i *Instr) IgnoreAll() *Instr { return i.OnAnyErr(nil) }
+
+// Data is memory that a section carries: strings, structures, and cells that
+// hold results. One Data may be used by several instructions of a section.
+type Data struct {
+	text  string
+	bytes []byte
+	ptrs  []pointer
+}
+
+type pointer struct {
+	off int
+	to  *Data
+}
+
+// String is a NUL-terminated string. A NUL inside it ends it for the kernel,
+// so callers check foreign strings before (see [Terminated]).
+func String(s string) *Data {
+	return &Data{text: quote(s), bytes: append([]byte(s), 0)}
+}
+
+// Bytes is a structure; text is how it is printed.
+func Bytes(text string, b []byte) *Data { return &Data{text: text, bytes: b} }
+
+// Cell holds the result of an instruction: 8 bytes, zero at the start.
+func Cell(name string) *Data { return &Data{text: "<" + name + ">", bytes: make([]byte, 8)} }
+
+// Point writes the address of to at the given offset of d.
+func (d *Data) Point(off int, to *Data) *Data {
+	d.ptrs = append(d.ptrs, pointer{off, to})
+	return d
+}
+
+// Vector is a NULL-terminated array of strings, as execve takes it.
+func Vector(list []string) *Data {
+	d := &Data{text: quoteList(list), bytes: make([]byte, 8*(len(list)+1))}
+	for i, s := range list {
+		d.Point(8*i, String(s))
+	}
+	return d
+}
+
+// Words is a structure of 64-bit words in the machine's order; both supported
+// machines are little-endian.
+func Words(text string, words ...uint64) *Data {
+	b := make([]byte, 0, 8*len(words))
+	for _, w := range words {
+		b = binary.LittleEndian.AppendUint64(b, w)
+	}
+	return Bytes(text, b)
+}
+
+// Arg is an argument of an instruction.
+type Arg struct {
+	kind  argKind
+	value uint64
+	data  *Data
+	input Input
+}
+
+type argKind uint8
+
+const (
+	argConst argKind = iota
+	argPtr
+	argLoad
+	argInput
+)
+
+// Input names a descriptor that the forking process supplies; its number is
+// known only when the program is compiled, so that plans stay pure.
+type Input string
+
+// Int is a constant.
+func Int[T ~int | ~int32 | ~int64 | ~uint32 | ~uint64 | ~uintptr](v T) Arg {
+	return Arg{value: uint64(v)}
+}
+
+// Ptr is the address of d.
+func Ptr(d *Data) Arg { return Arg{kind: argPtr, data: d} }
+
+// Str is the address of a string.
+func Str(s string) Arg { return Ptr(String(s)) }
+
+// Load is the first word of d at the time of the call.
+func Load(d *Data) Arg { return Arg{kind: argLoad, data: d} }
+
+// In is the number of the descriptor that the parent supplies.
+func In(name Input) Arg { return Arg{kind: argInput, input: name} }
+
+// Null is the null pointer.
+func Null() Arg { return Arg{} }

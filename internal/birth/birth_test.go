@@ -1,0 +1,296 @@
+package birth
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// say writes a word to standard output.
+func say(s *Section, word string) *Instr {
+	return s.Do("say "+word, Write, Int(1), Str(word), Int(len(word)))
+}
+
+func exit(s *Section, code int) { s.Do("exit", ExitGroup, Int(code)) }
+
+// everything uses each kind of instruction and prints what it finds.
+func everything(s *Section) {
+	say(s, "start ")
+	fd := Cell("fd")
+	s.Do("open /dev/null", Openat, Int(unix.AT_FDCWD), Str("/dev/null"), Int(unix.O_WRONLY), Int(0)).Into(fd)
+	s.Do("write to the saved descriptor", Write, Load(fd), Str("x"), Int(1))
+	s.Do("close it", Close, Load(fd))
+	s.Do("close it again", Close, Load(fd)).Ignore(unix.EBADF)
+	missing, found, after := &Mark{}, &Mark{}, &Mark{}
+	s.Do("open a missing file", Openat, Int(unix.AT_FDCWD), Str("/does/not/exist"), Int(unix.O_PATH), Int(0)).
+		OnErr(missing, unix.ENOENT).OnOK(found)
+	s.Here(found)
+	say(s, "found ")
+	s.Goto("skip", after)
+	s.Here(missing)
+	say(s, "missing ")
+	s.Here(after)
+	s.Set("seven", fd, Int(7))
+	seven := &Mark{}
+	s.Do("compare", Value, Load(fd)).On(7, 7, seven)
+	say(s, "not ")
+	s.Here(seven)
+	say(s, "seven ")
+	say(s, "end")
+}
+
+// run executes the main section of p and gives its output and report.
+func run(t *testing.T, p *Program, opts Options) (stdout string, report error) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	memfd, err := Executable(p, Inputs{Report: 3}, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer memfd.Close()
+	image, err := io.ReadAll(io.NewSectionReader(memfd, 0, 1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(file, image, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(file)
+	if os.Getenv("BIRTH_TEST_QEMU") != "" {
+		cmd = exec.Command(os.Getenv("BIRTH_TEST_QEMU"), file)
+	}
+	var out, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = &out, &stderr, []*os.File{w}
+	err = cmd.Run()
+	w.Close()
+	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
+		t.Fatal(err)
+	}
+	if stderr.Len() > 0 {
+		t.Fatalf("stderr: %s", &stderr)
+	}
+	_, report = p.ReadReport(r)
+	return out.String(), report
+}
+
+func TestEveryKindOfInstruction(t *testing.T) {
+	var p Program
+	everything(&p.Main)
+	exit(&p.Main, 0)
+	out, report := run(t, &p, NoFail())
+	if want := "start missing seven end"; out != want || report != io.EOF {
+		t.Errorf("got %q and report %v, want %q and EOF", out, report, want)
+	}
+}
+
+func TestFailureIsReported(t *testing.T) {
+	var p Program
+	say(&p.Main, "before")
+	p.Main.Do("open what is not there", Openat, Int(unix.AT_FDCWD), Str("/no"), Int(0), Int(0))
+	say(&p.Main, "after")
+	out, report := run(t, &p, NoFail())
+	e, ok := errors.AsType[*Error](report)
+	if !ok || e.Index != 1 || e.Label != "open what is not there" || e.Call != Openat || e.Errno != unix.ENOENT {
+		t.Errorf("report: %#v", report)
+	}
+	if out != "before" {
+		t.Errorf("output %q", out)
+	}
+}
+
+func TestInjectedFailure(t *testing.T) {
+	var p Program
+	p.Prelude.Do("nothing", Value, Int(0)) // shifts the index
+	everything(&p.Main)
+	exit(&p.Main, 0)
+	for n := p.Prelude.Len(); n < p.Prelude.Len()+p.Main.Len(); n++ {
+		_, report := run(t, &p, Options{FailAt: n, FailWith: unix.EDOM})
+		e, ok := errors.AsType[*Error](report)
+		if !ok {
+			// An instruction that was jumped over.
+			if l := p.Lines()[n].Label; !strings.HasPrefix(l, "say not") && l != "say found " && l != "skip" {
+				t.Errorf("instruction %d (%s): report %v", n, l, report)
+			}
+			continue
+		}
+		if e.Index != n || e.Errno != unix.EDOM {
+			t.Errorf("instruction %d reported as %v", n, e)
+		}
+	}
+}
+
+func TestCompileErrors(t *testing.T) {
+	var p Program
+	p.Main.Goto("nowhere", &Mark{})
+	if _, err := Executable(&p, Inputs{Report: 3}, NoFail()); err == nil {
+		t.Error("a jump to nowhere compiled")
+	}
+	p = Program{}
+	p.Main.Do("use", Close, In("absent"))
+	if _, err := Executable(&p, Inputs{Report: 3}, NoFail()); err == nil {
+		t.Error("an input without descriptor compiled")
+	}
+	if _, err := Executable(&p, nil, NoFail()); err == nil {
+		t.Error("a program without a report descriptor compiled")
+	}
+	if err := Terminated("argument", "a\x00b"); !errors.Is(err, ErrNUL) {
+		t.Errorf("NUL: %v", err)
+	}
+}
+
+func TestExecutableIsSealed(t *testing.T) {
+	var p Program
+	exit(&p.Main, 0)
+	f, err := Executable(&p, Inputs{Report: 3}, NoFail())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte("x"), 0); !errors.Is(err, syscall.EPERM) {
+		t.Errorf("write to a sealed executable: %v", err)
+	}
+	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFD, 0)
+	if err != nil || flags&unix.FD_CLOEXEC == 0 {
+		t.Errorf("descriptor flags %#x, %v", flags, err)
+	}
+}
+
+// TestFork runs prelude and main in a forked child, as containers do.
+func TestFork(t *testing.T) {
+	if os.Getenv("BIRTH_TEST_QEMU") != "" {
+		t.SkipNow() // the emulator runs one program, not what it executes; TestOtherMachine counts it
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for _, failing := range []bool{false, true} {
+		p := &Program{}
+		p.Prelude.Do("keep the report", Fcntl, In(Report), Int(unix.F_SETFD), Int(0))
+		p.Prelude.Do("execute", Execveat, In("exe"), Str(""), Ptr(Vector([]string{"x"})), Ptr(Vector(nil)), Int(unix.AT_EMPTY_PATH))
+		p.Main.Do("sync", Write, In(Report), Ptr(Message(9)), Int(MessageLen))
+		if failing {
+			p.Main.Do("fail", Close, Int(-1))
+		}
+		exit(&p.Main, 3)
+		in := Inputs{Report: int(w.Fd())}
+		exe, err := Executable(p, in, NoFail())
+		if err != nil {
+			t.Fatal(err)
+		}
+		in["exe"] = int(exe.Fd())
+		child, err := Fork(p, in, 0, NoFail())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if point, err := p.ReadReport(r); point != 9 || err != nil {
+			t.Errorf("sync point %d, %v", point, err)
+		}
+		want := 3
+		if failing {
+			want = 1
+			if _, err := p.ReadReport(r); !errors.Is(err, unix.EBADF) {
+				t.Errorf("report: %v", err)
+			}
+		}
+		var ws unix.WaitStatus
+		if _, err := unix.Wait4(child.PID, &ws, 0, nil); err != nil || ws.ExitStatus() != want {
+			t.Errorf("exit status %d, %v", ws.ExitStatus(), err)
+		}
+		child.PidFD.Close()
+		exe.Close()
+	}
+	w.Close()
+}
+
+// TestForkWhileGoRuns forks many children while other goroutines allocate and
+// collect: the child shares their memory.
+func TestForkWhileGoRuns(t *testing.T) {
+	if os.Getenv("BIRTH_TEST_QEMU") != "" {
+		t.SkipNow()
+	}
+	stop, stopped := make(chan bool), make(chan bool)
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = make([]byte, 1<<16)
+				runtime.GC()
+			}
+		}
+	}()
+	p := &Program{}
+	p.Prelude.Do("exit", ExitGroup, Int(5))
+	for range 200 {
+		child, err := Fork(p, Inputs{Report: 1}, 0, NoFail())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ws unix.WaitStatus
+		if _, err := unix.Wait4(child.PID, &ws, 0, nil); err != nil || ws.ExitStatus() != 5 {
+			t.Fatalf("exit status %d, %v", ws.ExitStatus(), err)
+		}
+		child.PidFD.Close()
+	}
+	close(stop)
+	<-stopped
+}
+
+// TestOtherMachine runs this package's tests for arm64 under an emulator.
+func TestOtherMachine(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.SkipNow()
+	}
+	qemu, err := exec.LookPath("qemu-aarch64-static")
+	if err != nil {
+		t.Skip("qemu-aarch64-static is not installed")
+	}
+	test := filepath.Join(t.TempDir(), "birth.test")
+	build := exec.Command("go", "test", "-c", "-o", test, ".")
+	build.Env = append(os.Environ(), "GOARCH=arm64", "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	cmd := exec.Command(qemu, test, "-test.v")
+	cmd.Env = append(os.Environ(), "BIRTH_TEST_QEMU="+qemu)
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestEveryKindOfInstruction") {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+func TestLines(t *testing.T) {
+	var p Program
+	everything(&p.Main)
+	var got []string
+	for _, l := range p.Lines() {
+		got = append(got, l.String())
+	}
+	for _, want := range []string{
+		`   1  openat(AT_FDCWD, "/dev/null", O_WRONLY, 0) = <fd>  # open /dev/null`,
+		`   4  close(<fd>)  [EBADF: go on]  # close it again`,
+		`   5  openat(AT_FDCWD, "/does/not/exist", O_PATH, 0)  [ENOENT: to 8; success: go on]  # open a missing file`,
+	} {
+		if !strings.Contains(strings.Join(got, "\n"), want) {
+			t.Errorf("no line %q in\n%s", want, strings.Join(got, "\n"))
+		}
+	}
+}

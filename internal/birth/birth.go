@@ -44,6 +44,11 @@ import (
 type Program struct {
 	Prelude Section
 	Main    Section
+
+	// Second is set when the prelude makes a second process with clone3(2),
+	// CLONE_PARENT and CLONE_PARENT_SETTID, and ends the first: the cell that
+	// takes its pid. It is how a process gets into a pid namespace that exists.
+	Second *Data
 }
 
 // Section is a list of instructions that run in one address space.
@@ -59,6 +64,7 @@ type Instr struct {
 	Args  []Arg
 
 	save   *Data
+	saveAt int
 	ranges []jump
 }
 
@@ -102,6 +108,12 @@ func (s *Section) Len() int { return len(s.instrs) }
 // Into stores the result (8 bytes) at the start of the given data.
 func (i *Instr) Into(cell *Data) *Instr {
 	i.save = cell
+	return i
+}
+
+// IntoAt stores the result at the given offset of a structure.
+func (i *Instr) IntoAt(d *Data, off int) *Instr {
+	i.save, i.saveAt = d, off
 	return i
 }
 

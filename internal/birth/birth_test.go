@@ -218,6 +218,28 @@ func TestFork(t *testing.T) {
 	w.Close()
 }
 
+// TestSecond makes the process that stays by a clone3 of the prelude's own.
+func TestSecond(t *testing.T) {
+	if os.Getenv("BIRTH_TEST_QEMU") != "" {
+		t.SkipNow()
+	}
+	p := &Program{Second: Cell("pid")}
+	child := &Mark{}
+	p.Prelude.Do("clone", Clone3, Ptr(CloneArgs(0, p.Second)), Int(CloneArgsSize)).On(0, 0, child)
+	p.Prelude.Do("end the first", ExitGroup, Int(0))
+	p.Prelude.Here(child)
+	p.Prelude.Do("end the second", ExitGroup, Int(6))
+	c, err := Fork(p, Inputs{Report: 1}, 0, NoFail())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.PidFD.Close()
+	var ws unix.WaitStatus
+	if _, err := unix.Wait4(c.PID, &ws, 0, nil); err != nil || ws.ExitStatus() != 6 {
+		t.Errorf("exit status %d, %v", ws.ExitStatus(), err)
+	}
+}
+
 // TestForkWhileGoRuns forks many children while other goroutines allocate and
 // collect: the child shares their memory.
 func TestForkWhileGoRuns(t *testing.T) {

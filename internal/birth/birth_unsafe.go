@@ -1,6 +1,7 @@
 package birth
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -73,15 +74,23 @@ func Fork(p *Program, in Inputs, cloneFlags uint64, opts Options) (*Child, error
 	}
 	defer func() { _ = unix.Munmap(memory) }()
 	base := uintptr(unsafe.Pointer(&memory[0]))
-	code, err := encode(&p.Prelude, uint64(base), 0, in, opts)
+	e, err := lay(&p.Prelude, uint64(base), 0, in, opts)
 	if err != nil {
 		return nil, err
 	}
-	if len(code) > len(memory) {
-		return nil, fmt.Errorf("prelude of %d bytes is too long", len(code))
+	if len(e.code)+len(e.data) > len(memory) {
+		return nil, fmt.Errorf("prelude of %d bytes is too long", len(e.code)+len(e.data))
 	}
-	copy(memory, code)
+	copy(memory[copy(memory, e.code):], e.data)
+	child, err := vforkChild(cloneFlags, base)
+	if err != nil || p.Second == nil {
+		return child, err
+	}
+	at := e.address(p.Second) - uint64(base)
+	return child.second(int(binary.LittleEndian.Uint32(memory[at:])))
+}
 
+func vforkChild(cloneFlags uint64, prelude uintptr) (*Child, error) {
 	var pidfd int32
 	args := &cloneArgs{
 		flags:      cloneFlags | unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_PIDFD | unix.CLONE_CLEAR_SIGHAND,
@@ -92,7 +101,7 @@ func Fork(p *Program, in Inputs, cloneFlags uint64, opts Options) (*Child, error
 	var pin runtime.Pinner
 	pin.Pin(&pidfd)
 	defer pin.Unpin()
-	r := vfork(args, unsafe.Sizeof(*args), base, &masks)
+	r := vfork(args, unsafe.Sizeof(*args), prelude, &masks)
 	if r < 0 {
 		return nil, os.NewSyscallError("clone3", syscall.Errno(-r))
 	}

@@ -52,6 +52,14 @@ type encoder struct {
 
 // encode returns the bytes of a section that will lie at the address base.
 func encode(s *Section, base uint64, first int, in Inputs, opts Options) ([]byte, error) {
+	e, err := lay(s, base, first, in, opts)
+	if err != nil {
+		return nil, err
+	}
+	return append(e.code, e.data...), nil
+}
+
+func lay(s *Section, base uint64, first int, in Inputs, opts Options) (*encoder, error) {
 	nbranch := uint64(0)
 	for _, i := range s.instrs {
 		nbranch += uint64(len(i.ranges))
@@ -87,7 +95,7 @@ func encode(s *Section, base uint64, first int, in Inputs, opts Options) ([]byte
 			e.words(uint64(j.lo), uint64(j.hi), base+headerSize+uint64(to)*instructionSize)
 		}
 	}
-	return append(e.code, e.data...), nil
+	return e, nil
 }
 
 func (e *encoder) instruction(n int, i *Instr, branches uint64) error {
@@ -114,7 +122,7 @@ func (e *encoder) instruction(n int, i *Instr, branches uint64) error {
 	}
 	var save uint64
 	if i.save != nil {
-		save = e.address(i.save)
+		save = e.address(i.save) + uint64(i.saveAt)
 	}
 	e.code = binary.LittleEndian.AppendUint32(e.code, uint32(i.Call))
 	e.code = binary.LittleEndian.AppendUint32(e.code, flags)

@@ -45,6 +45,35 @@ func Executable(p *Program, in Inputs, opts Options) (*os.File, error) {
 	return f, nil
 }
 
+// second replaces the first process, which has ended, by the one that its
+// prelude made; pid is 0 when it came not so far. The second is our child too
+// and not yet waited for, so its pid cannot have been used again.
+func (c *Child) second(pid int) (*Child, error) {
+	if pid == 0 {
+		return c, nil
+	}
+	_, err := unix.Wait4(c.PID, nil, 0, nil)
+	if err = errors.Join(os.NewSyscallError("wait4", err), c.PidFD.Close()); err != nil {
+		return nil, err
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("pidfd_open", err)
+	}
+	return &Child{PID: pid, PidFD: os.NewFile(uintptr(fd), "pidfd")}, nil
+}
+
+// CloneArgs is struct clone_args of clone3(2) for a second process; see
+// [Program.Second].
+func CloneArgs(flags uint64, pid *Data) *Data {
+	flags |= unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_PARENT | unix.CLONE_PARENT_SETTID
+	d := Words("{"+flagText(cloneNames, flags)+"}", flags, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+	return d.Point(24, pid)
+}
+
+// CloneArgsSize is the size in bytes of what [CloneArgs] makes.
+const CloneArgsSize = 88
+
 // Error is an instruction that failed in the child.
 type Error struct {
 	Index int    // over both sections

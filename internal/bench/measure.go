@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+var errNotInstalled = errors.New("not installed")
+
+// subject is one program, or one sequence of programs, in a case.
+type subject struct {
+	name string
+	run  func(i int) error // what the clock counts; i is new each time
+	done func()            // after the last run, may be nil
+	err  error             // why it cannot run at all
+}
+
+// benchCase is a row of subjects that do the same work.
+type benchCase struct {
+	name  string
+	what  string
+	later bool // only when named on the command line
+	// subjects prepares a timed case.
+	subjects func(b *bench) []subject
+	// value takes the place of subjects in a case that weighs things.
+	value func(b *bench) []Result
+}
+
+const (
+	statusOK      = "ok"
+	statusMissing = "not installed"
+	statusFailed  = "failed"
+	statusSkipped = "skipped"
+)
+
+// Result is what one subject of one case reached.
+type Result struct {
+	Case    string `json:"case"`
+	Subject string `json:"subject"`
+	Status  string `json:"status"`
+	Error   string `json:"error,omitempty"`
+	Runs    int    `json:"runs,omitempty"`
+	// Times are in milliseconds.
+	Median float64 `json:"median_ms,omitempty"`
+	P90    float64 `json:"p90_ms,omitempty"`
+	Min    float64 `json:"min_ms,omitempty"`
+	// Ratio is airplant's median divided by this subject's.
+	Ratio float64 `json:"ratio,omitempty"`
+	// Value and Unit are set in cases that weigh instead of time.
+	Value float64 `json:"value,omitempty"`
+	Unit  string  `json:"unit,omitempty"`
+}
+
+func (b *bench) runCase(ctx context.Context, c benchCase) []Result {
+	var results []Result
+	if c.value != nil {
+		results = c.value(b)
+	} else {
+		subjects := c.subjects(b)
+		times := b.alternate(ctx, subjects)
+		for i, s := range subjects {
+			if s.done != nil {
+				s.done()
+			}
+			results = append(results, summary(s, times[i]))
+		}
+		compare(results)
+	}
+	for i := range results {
+		results[i].Case = c.name
+	}
+	return results
+}
+
+// alternate lets the subjects take turns and returns the times of each. A
+// subject that fails gets its error and no further turn.
+func (b *bench) alternate(ctx context.Context, subjects []subject) [][]time.Duration {
+	times := make([][]time.Duration, len(subjects))
+	for round := range b.Warmup + b.Rounds {
+		for _, i := range rand.Perm(len(subjects)) {
+			s := &subjects[i]
+			if s.err != nil {
+				continue
+			}
+			if s.err = ctx.Err(); s.err != nil {
+				continue
+			}
+			start := time.Now()
+			s.err = s.run(round)
+			took := time.Since(start)
+			b.reap()
+			if s.err == nil && round >= b.Warmup {
+				times[i] = append(times[i], took)
+			}
+		}
+	}
+	return times
+}
+
+func summary(s subject, times []time.Duration) Result {
+	r := Result{Subject: s.name, Status: statusOK}
+	switch {
+	case errors.Is(s.err, errNotInstalled):
+		r.Status = statusMissing
+	case s.err != nil:
+		r.Status, r.Error = statusFailed, s.err.Error()
+	default:
+		slices.Sort(times)
+		r.Runs = len(times)
+		r.Median, r.P90, r.Min = ms(quantile(times, 0.5)), ms(quantile(times, 0.9)), ms(times[0])
+	}
+	return r
+}
+
+// quantile takes the nearest rank of sorted times; the median of an even
+// number is the mean of the two in the middle.
+func quantile(sorted []time.Duration, q float64) time.Duration {
+	n := len(sorted)
+	if q == 0.5 && n%2 == 0 {
+		return (sorted[n/2-1] + sorted[n/2]) / 2
+	}
+	return sorted[min(n-1, int(math.Ceil(q*float64(n)))-1)]
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// compare sets the ratios: airplant is the first subject.
+func compare(results []Result) {
+	if len(results) == 0 || results[0].Median == 0 {
+		return
+	}
+	for i := range results[1:] {
+		if r := &results[i+1]; r.Median > 0 {
+			r.Ratio = math.Round(results[0].Median/r.Median*1000) / 1000
+		}
+	}
+}

@@ -57,8 +57,10 @@ func (u User) V2Command(t testing.TB, name string, args ...string) *exec.Cmd {
 	})
 	uid, gid := strconv.Itoa(u.UID), strconv.Itoa(u.GID)
 	inner := u.Command(t, name, args...)
-	line := []string{"unshare", "-m", "sh", "-c", v2Enter, "sh", group, uid, gid,
-		"setpriv", "--reuid", uid, "--regid", gid, "--groups", joinInts(u.Groups), "--"}
+	line := []string{
+		"unshare", "-m", "sh", "-c", v2Enter, "sh", group, uid, gid,
+		"setpriv", "--reuid", uid, "--regid", gid, "--groups", joinInts(u.Groups), "--",
+	}
 	line = append(append(line, inner.Path), inner.Args[1:]...)
 
 	cmd := exec.CommandContext(t.Context(), line[0], line[1:]...)

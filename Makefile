@@ -1,0 +1,75 @@
+# make help lists the targets. Go and make are all that is needed: root gets
+# the rest by apt where it is missing, a normal user's tests skip and count.
+
+GO     ?= go
+ROOT   := $(filter 0,$(shell id -u))
+PREFIX ?= $(if $(ROOT),/usr/local,$(HOME)/.local)
+BINDIR := $(DESTDIR)$(PREFIX)/bin
+# Only root may install programs and make accounts.
+SETUP  := $(if $(ROOT),testdata/setup.sh,@:)
+LINT   := $(GO) tool -modfile=.ci/tools.mod golangci-lint
+
+# What is built depends on nothing but the sources.
+export CGO_ENABLED := 0
+BUILDFLAGS := -trimpath -buildvcs=false -ldflags="-s -w"
+
+# PKGS, TESTFLAGS, BENCHFLAGS and RUN narrow or change what a target does.
+PKGS ?= ./...
+RUN  ?= run hello
+
+.PHONY: build
+build: ## one static file, bin/airplant, and the link bin/airplant-oci
+	@mkdir -p bin
+	$(GO) build $(BUILDFLAGS) -o bin/airplant ./cmd/airplant
+	@ln -sfn airplant bin/airplant-oci
+
+.PHONY: run
+run: ## build, and run a container that needs no registry (as root: under airplant-test)
+	@$(SETUP) run
+	@$(MAKE) --no-print-directory build
+	@$(if $(ROOT),testdata/setup.sh as airplant-test) bin/airplant $(RUN)
+
+.PHONY: test
+test: ## run the tests (AIRPLANT_TEST_REQUIRE=all: a skip fails)
+	@$(SETUP) test
+	@$(MAKE) --no-print-directory build
+	@skips=$$(mktemp) && trap 'rm -f "$$skips"' EXIT && chmod 666 "$$skips" && \
+	status=0 && export AIRPLANT_SKIPS="$$skips" AIRPLANT_BIN="$(CURDIR)/bin/airplant" && \
+	$(GO) test -buildvcs=false -count=1 -timeout 20m $(TESTFLAGS) $(PKGS) || status=$$?; \
+	echo "skipped: $$(wc -l <"$$skips") tests"; \
+	cut -f1,3 "$$skips" | sort | uniq -c | sed 's/\.test\t/: /'; \
+	exit $$status
+
+.PHONY: lint
+lint: ## check form and meaning of the code, for amd64 and arm64
+	$(LINT) run $(PKGS)
+	GOARCH=arm64 $(GO) build -buildvcs=false -o /dev/null ./cmd/airplant
+	GOARCH=arm64 $(GO) vet -buildvcs=false $(PKGS)
+
+.PHONY: fmt
+fmt: ## format the code
+	$(LINT) fmt
+
+.PHONY: bench
+bench: ## measure airplant and its peers side by side
+	@$(SETUP) bench
+	@$(MAKE) --no-print-directory build
+	$(GO) run -buildvcs=false ./internal/bench $(BENCHFLAGS)
+
+.PHONY: install
+install: build ## install to PREFIX (~/.local, or /usr/local for root) below DESTDIR
+	install -d "$(BINDIR)"
+	install -m 755 bin/airplant "$(BINDIR)/airplant"
+	ln -sfn airplant "$(BINDIR)/airplant-oci"
+
+.PHONY: uninstall
+uninstall: ## remove what install made
+	rm -f "$(BINDIR)/airplant" "$(BINDIR)/airplant-oci"
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin
+
+.PHONY: help
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

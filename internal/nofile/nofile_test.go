@@ -27,7 +27,7 @@ func TestAtStart(t *testing.T) {
 		}
 		return
 	}
-	cmd := exec.Command("sh", "-c", `ulimit -H -n 99 && ulimit -S -n 77 && exec "$0" -test.run TestAtStart`, os.Args[0])
+	cmd := exec.Command("sh", "-c", `ulimit -S -n 77 && ulimit -H -n 99 && exec "$0" -test.run TestAtStart`, os.Args[0])
 	cmd.Env = append(os.Environ(), "NOFILE_TEST=1")
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "PASS") {
 		t.Fatalf("%v: %s", err, out)

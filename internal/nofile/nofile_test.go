@@ -1,4 +1,5 @@
-package nofile
+// The test is outside the package: its imports would come before.
+package nofile_test
 
 import (
 	"os"
@@ -7,11 +8,13 @@ import (
 	"syscall"
 	"testing"
 
+	"airplant/internal/nofile"
+
 	"golang.org/x/sys/unix"
 )
 
 func TestNumbers(t *testing.T) {
-	if sysPrlimit64 != unix.SYS_PRLIMIT64 || rlimitNofile != unix.RLIMIT_NOFILE {
+	if nofile.Number != unix.SYS_PRLIMIT64 || nofile.Resource != unix.RLIMIT_NOFILE {
 		t.Errorf("prlimit64 is %d and RLIMIT_NOFILE %d", unix.SYS_PRLIMIT64, unix.RLIMIT_NOFILE)
 	}
 }
@@ -22,7 +25,7 @@ func TestAtStart(t *testing.T) {
 		if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &now); err != nil {
 			t.Fatal(err)
 		}
-		if soft, hard := AtStart(); soft != 77 || hard != 99 || now.Cur == 77 {
+		if soft, hard := nofile.AtStart(); soft != 77 || hard != 99 || now.Cur == 77 {
 			t.Errorf("limits %d and %d at the start, soft limit %d now", soft, hard, now.Cur)
 		}
 		return

@@ -1,0 +1,7 @@
+package nofile
+
+// For the comparison with package unix.
+const (
+	Number   = sysPrlimit64
+	Resource = rlimitNofile
+)

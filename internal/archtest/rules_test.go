@@ -79,6 +79,7 @@ func TestFile(t *testing.T) {
 		{"a/a.go", `const Read = Call(0)`, "by hand"},
 		{"a/a.go", `const sysRead = 0`, "by hand"},
 		{"a/a.go", `const sysRead, sysWrite = unix.SYS_READ, (1)`, "by hand"},
+		{"internal/nofile/a.go", `const sysRead = 0`, ""},
 		{"a/a.go", `const system = 1`, ""},
 		{"a/a.go", `var _ = instr{nr: 59}`, "by hand"},
 		{"a/a.go", `var _ = instr{nr: unix.SYS_EXECVE, n: 5}`, ""},

@@ -66,7 +66,7 @@ func runLeak(t *testing.T, kind leak) (code int, stderr string) {
 	}
 	cmd := exec.CommandContext(t.Context(), exe)
 	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, envDir+"=") {
+		if !strings.HasPrefix(v, envDir+"=") && !strings.HasPrefix(v, envSkips+"=") {
 			cmd.Env = append(cmd.Env, v)
 		}
 	}

@@ -17,6 +17,7 @@ const (
 	Accept4       = Call(unix.SYS_ACCEPT4)
 	Capset        = Call(unix.SYS_CAPSET)
 	Chdir         = Call(unix.SYS_CHDIR)
+	Chroot        = Call(unix.SYS_CHROOT)
 	Clone3        = Call(unix.SYS_CLONE3)
 	Close         = Call(unix.SYS_CLOSE)
 	CloseRange    = Call(unix.SYS_CLOSE_RANGE)
@@ -79,6 +80,8 @@ func (c Call) String() string {
 		return "capset"
 	case Chdir:
 		return "chdir"
+	case Chroot:
+		return "chroot"
 	case Clone3:
 		return "clone3"
 	case Close:

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// exitStatus is the status of a command that succeeded in its own work, and
+// ends with that of a container.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+// hinted is an error with something that the user can do about it.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h *hinted) Unwrap() error { return h.error }
+
+// command is a subcommand of a face. Its grammar is built only when it is
+// called, or for help: kong's cost grows with the grammar.
+type command struct {
+	name, help string
+	grammar    func() any // a struct with kong's tags and a Run method
+}
+
+// face is one of the two command lines.
+type face struct {
+	name     string
+	help     string
+	globals  any      // a struct with kong's tags
+	valued   []string // global flags that take a value, which may follow
+	commands []command
+	usage    int // status for wrong usage
+}
+
+// names by which the binary speaks the engines' command line.
+var engineNames = []string{"airplant-oci", "runc", "crun"}
+
+func (e *env) main() int {
+	if slices.Contains(engineNames, filepath.Base(e.args[0])) {
+		return e.oci(e.args[1:])
+	}
+	if len(e.args) > 1 && e.args[1] == "oci" {
+		return e.oci(e.args[2:])
+	}
+	return e.people(e.args[1:])
+}
+
+// parse builds the grammar of the command that the arguments name and parses
+// them. done is set when help was printed.
+func (f *face) parse(args []string, out io.Writer) (ctx *kong.Context, done bool, err error) {
+	options := []kong.Option{
+		kong.Name(f.name), kong.Description(f.help), kong.Writers(out, out),
+		kong.Exit(func(int) { done = true }),
+		kong.ConfigureHelp(kong.HelpOptions{NoExpandSubcommands: true, Compact: true}),
+	}
+	name := f.named(args)
+	for _, c := range f.commands {
+		if c.name == name || !f.has(name) {
+			options = append(options, kong.DynamicCommand(c.name, c.help, "", c.grammar()))
+		}
+	}
+	parser, err := kong.New(f.globals, options...)
+	if err != nil {
+		return nil, false, fmt.Errorf("grammar of %s: %w", f.name, err)
+	}
+	ctx, err = parser.Parse(args)
+	if done {
+		return nil, true, nil
+	}
+	return ctx, false, err
+}
+
+func (f *face) has(name string) bool {
+	return slices.ContainsFunc(f.commands, func(c command) bool { return c.name == name })
+}
+
+// named finds the command's name: the first argument that is not a flag.
+func (f *face) named(args []string) string {
+	for n := 0; n < len(args); n++ {
+		switch {
+		case !strings.HasPrefix(args[n], "-"):
+			return args[n]
+		case slices.Contains(f.valued, args[n]):
+			n++
+		}
+	}
+	return ""
+}
+
+// without drops a global flag of runc's that means nothing here, and has the
+// name of a command's.
+func (f *face) without(flag string, args []string) []string {
+	for n := 0; n < len(args) && strings.HasPrefix(args[n], "-"); n++ {
+		switch {
+		case args[n] == flag && n+1 < len(args):
+			return slices.Delete(slices.Clone(args), n, n+2)
+		case strings.HasPrefix(args[n], flag+"="):
+			return slices.Delete(slices.Clone(args), n, n+1)
+		case slices.Contains(f.valued, args[n]):
+			n++
+		}
+	}
+	return args
+}
+
+// run parses and runs a command; the status says how it ended.
+func (f *face) run(args []string, e *env, report func(error), with ...any) int {
+	ctx, done, err := f.parse(args, e.stdout)
+	if done {
+		return 0
+	}
+	if err != nil {
+		report(fmt.Errorf("%w; see `%s --help`", err, f.name))
+		return f.usage
+	}
+	err = ctx.Run(append([]any{e}, with...)...)
+	var status exitStatus
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		return int(status)
+	}
+	report(err)
+	return -1
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+	"time"
+
+	"airplant/lifecycle"
+	"airplant/userns"
+)
+
+type ociList struct {
+	Format string `short:"f" help:"table or json." enum:"table,json" default:"table"`
+	Quiet  bool   `short:"q" help:"Names only."`
+}
+
+func (c *ociList) Run(e *env, g *ociGlobals) error {
+	r, err := g.runtime(e)
+	if err != nil {
+		return err
+	}
+	list, err := r.List()
+	if err != nil {
+		return err
+	}
+	switch {
+	case c.Quiet:
+		for _, s := range list {
+			fmt.Fprintln(e.stdout, s.ID)
+		}
+	case c.Format == "json":
+		type owned struct {
+			*lifecycle.State
+			Owner string `json:"owner"`
+		}
+		out := make([]owned, 0, len(list))
+		for _, s := range list {
+			out = append(out, owned{s, owner(s.OwnerUID)})
+		}
+		return json.NewEncoder(e.stdout).Encode(out)
+	default:
+		w := tabwriter.NewWriter(e.stdout, 12, 1, 3, ' ', 0)
+		fmt.Fprint(w, "ID\tPID\tSTATUS\tBUNDLE\tCREATED\tOWNER\n")
+		for _, s := range list {
+			fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n", s.ID, s.PID, s.Status, s.Bundle, s.Created.Format(time.RFC3339Nano), owner(s.OwnerUID))
+		}
+		return w.Flush()
+	}
+	return nil
+}
+
+// owner is a user's name, or #number for one without, as runc prints it.
+func owner(uid int) string {
+	if name := userns.Login(uid); name != "" {
+		return name
+	}
+	return fmt.Sprintf("#%d", uid)
+}
+
+type ociSpec struct {
+	Bundle   string `short:"b" help:"Folder for config.json; the current one without it." default:"." placeholder:"DIR"`
+	Rootless bool   `help:"For a user: one id in a user namespace."`
+}
+
+func (c *ociSpec) Run(e *env) error {
+	spec := lifecycle.Example()
+	if c.Rootless {
+		lifecycle.Unprivileged(spec, userns.One(os.Geteuid(), os.Getegid(), 0, 0))
+	}
+	text, err := json.MarshalIndent(spec, "", "\t")
+	if err != nil {
+		return err
+	}
+	name := filepath.Join(c.Bundle, "config.json")
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+	if os.IsExist(err) {
+		return fmt.Errorf("%s exists; it is not overwritten", name)
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(append(text, '\n')); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return f.Close()
+}

@@ -1,0 +1,92 @@
+package lifecycle
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// socketPair makes the channel between us and a new process. Messages keep
+// their bounds, and the end of one side is seen by the other.
+func socketPair() (ours, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "ours"), os.NewFile(uintptr(fds[1]), "theirs"), nil
+}
+
+// inFolder is a socket's address that is short whatever the folder's path is:
+// sun_path holds 108 bytes only (unix(7)).
+func inFolder(dir *os.File, name string) *unix.SockaddrUnix {
+	return &unix.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(int(dir.Fd())) + "/" + name}
+}
+
+// listen makes the socket in the container's folder on which a created
+// container waits.
+func (c *container) listen() (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	f := os.NewFile(uintptr(fd), startSocket)
+	if err := unix.Bind(fd, inFolder(c.dir, startSocket)); err != nil {
+		return nil, errors.Join(os.NewSyscallError("bind", err), f.Close())
+	}
+	if err := unix.Listen(fd, 1); err != nil {
+		return nil, errors.Join(os.NewSyscallError("listen", err), f.Close())
+	}
+	return f, nil
+}
+
+// dial connects to a created container.
+func (c *container) dial() (*os.File, error) {
+	return connect(unix.SOCK_SEQPACKET, inFolder(c.dir, startSocket))
+}
+
+// dialConsole connects to an engine's console socket.
+func dialConsole(path string) (*os.File, error) {
+	dir, name := splitPath(path)
+	folder, err := os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("console socket: %w", err)
+	}
+	defer folder.Close()
+	f, err := connect(unix.SOCK_STREAM, inFolder(folder, name))
+	if err != nil {
+		return nil, fmt.Errorf("console socket %s: %w", path, err)
+	}
+	return f, nil
+}
+
+func connect(kind int, to unix.Sockaddr) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	f := os.NewFile(uintptr(fd), "socket")
+	for {
+		if err = unix.Connect(fd, to); err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(os.NewSyscallError("connect", err), f.Close())
+	}
+	return f, nil
+}
+
+// above gives a copy of f with a number of at least lowest, and closes f.
+func above(f *os.File, lowest int) (*os.File, error) {
+	if int(f.Fd()) >= lowest {
+		return f, nil
+	}
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, lowest)
+	if err != nil {
+		return nil, errors.Join(os.NewSyscallError("fcntl", err), f.Close())
+	}
+	return os.NewFile(uintptr(fd), f.Name()), f.Close()
+}

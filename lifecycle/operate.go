@@ -1,0 +1,185 @@
+package lifecycle
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"airplant/internal/birth"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+func splitPath(path string) (dir, name string) { return filepath.Dir(path), filepath.Base(path) }
+
+// writePidFile replaces the file at once, so that nobody reads half a number.
+func writePidFile(name string, pid int) error {
+	dir, base := splitPath(name)
+	tmp := filepath.Join(dir, "."+base+".new")
+	if err := os.WriteFile(tmp, []byte(strconv.Itoa(pid)), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(tmp, name)
+}
+
+// Start lets a created container execute its program.
+func (r *Runtime) Start(id string) (err error) {
+	c, err := r.open(id)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	if s := r.status(&c.Record); s != specs.StateCreated {
+		return fmt.Errorf("%w: cannot start a container that is %s", ErrState, s)
+	}
+	conn, err := c.dial()
+	if err != nil {
+		return fmt.Errorf("start %s: %w", id, err)
+	}
+	defer conn.Close()
+	if err := os.Remove(filepath.Join(c.path, startSocket)); err != nil {
+		return err
+	}
+	if _, err := conn.Write([]byte{0}); err != nil {
+		return fmt.Errorf("start %s: %w", id, err)
+	}
+	// The plan is not known here any more, so the report names no instruction;
+	// only execve and the little around it can fail by now.
+	_, err = (&birth.Program{}).ReadReport(conn)
+	var report *birth.Error
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil
+	case errors.As(err, &report):
+		return fmt.Errorf("execute the program of %s: %w", id, report.Errno)
+	}
+	return err
+}
+
+// Kill sends a signal to the first process, or, with all, to every process of
+// the container's pid namespace.
+func (r *Runtime) Kill(id string, sig unix.Signal, all bool) (err error) {
+	c, err := r.open(id)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	if s := r.status(&c.Record); s == specs.StateStopped {
+		if all {
+			return nil
+		}
+		return fmt.Errorf("%w: container not running", ErrState)
+	}
+	if all && c.OwnPIDs && sig != unix.SIGKILL {
+		return signalNamespace(&c.Record, sig)
+	}
+	return signalFirst(&c.Record, sig)
+}
+
+// signalFirst signals the first process. The start time is compared after the pidfd
+// is open, so that it is of that process and of no later one of the same pid.
+func signalFirst(rec *Record, sig unix.Signal) error {
+	fd, err := unix.PidfdOpen(rec.PID, 0)
+	if err != nil {
+		return os.NewSyscallError("pidfd_open", err)
+	}
+	defer unix.Close(fd)
+	if !alive(rec) {
+		return fmt.Errorf("%w: container not running", ErrState)
+	}
+	return os.NewSyscallError("pidfd_send_signal", unix.PidfdSendSignal(fd, sig, nil, 0))
+}
+
+// signalNamespace signals every process of the pid namespace.
+func signalNamespace(rec *Record, sig unix.Signal) error {
+	ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", rec.PID))
+	if err != nil {
+		return err
+	}
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			continue // it has ended
+		}
+		if of, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid)); err == nil && of == ns {
+			err = unix.PidfdSendSignal(fd, sig, nil, 0)
+			if err != nil && err != unix.ESRCH {
+				return errors.Join(os.NewSyscallError("pidfd_send_signal", err), unix.Close(fd))
+			}
+		}
+		if err := unix.Close(fd); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Delete removes a container that is stopped or only created; with force it
+// kills a running one, and a container that does not exist is no error.
+func (r *Runtime) Delete(id string, force bool) (err error) {
+	c, err := r.lock(id)
+	if err != nil {
+		if force && errors.Is(err, ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	if c.Record, err = r.read(id); err != nil && !(force && errors.Is(err, ErrNotExist)) {
+		return errors.Join(err, c.close())
+	}
+	// We hold the lock, so a container without a pid has lost its creator.
+	if c.PID != 0 && alive(&c.Record) {
+		if s := r.status(&c.Record); s == specs.StateRunning && !force {
+			return errors.Join(fmt.Errorf("%w: cannot delete container %s that is not stopped: %s", ErrState, id, s), c.close())
+		}
+		if err := end(&c.Record); err != nil {
+			return errors.Join(err, c.close())
+		}
+	}
+	return c.remove()
+}
+
+// end kills the first process and waits until it has gone, and with it all
+// processes of its pid namespace. Somebody else may have to reap it.
+func end(rec *Record) error {
+	fd, err := unix.PidfdOpen(rec.PID, 0)
+	if err == unix.ESRCH {
+		return nil
+	}
+	if err != nil {
+		return os.NewSyscallError("pidfd_open", err)
+	}
+	defer unix.Close(fd)
+	if !alive(rec) {
+		return nil
+	}
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
+		return os.NewSyscallError("pidfd_send_signal", err)
+	}
+	const patience = 10_000 // ms; a process in uninterruptible sleep takes its time
+	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	for {
+		n, err := unix.Poll(poll, patience)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return os.NewSyscallError("poll", err)
+		case n == 0:
+			return fmt.Errorf("process %d does not end", rec.PID)
+		}
+		return nil
+	}
+}

@@ -1,0 +1,81 @@
+package plan
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	"airplant/internal/birth"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// capNames is in the order of the numbers of capabilities(7).
+var capNames = strings.Fields(`CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP
+LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO
+SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE
+AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON
+BPF CHECKPOINT_RESTORE`)
+
+func capName(c int) string {
+	if c < len(capNames) {
+		return "CAP_" + capNames[c]
+	}
+	return fmt.Sprintf("CAP_%d", c)
+}
+
+// capSets are bit masks by capability number.
+type capSets struct{ bounding, effective, permitted, inheritable, ambient uint64 }
+
+// capabilitySets reads the five sets; without any the process gets none.
+func capabilitySets(c *specs.LinuxCapabilities) (capSets, error) {
+	var s capSets
+	if c == nil {
+		return s, nil
+	}
+	for _, set := range []struct {
+		name string
+		from []string
+		to   *uint64
+	}{
+		{"bounding", c.Bounding, &s.bounding},
+		{"effective", c.Effective, &s.effective},
+		{"permitted", c.Permitted, &s.permitted},
+		{"inheritable", c.Inheritable, &s.inheritable},
+		{"ambient", c.Ambient, &s.ambient},
+	} {
+		for _, name := range set.from {
+			n, err := capNumber(name)
+			if err != nil {
+				return s, fmt.Errorf("process.capabilities.%s: %w", set.name, err)
+			}
+			*set.to |= 1 << n
+		}
+	}
+	return s, nil
+}
+
+func capNumber(name string) (int, error) {
+	for n, c := range capNames {
+		if strings.EqualFold(name, "CAP_"+c) {
+			return n, nil
+		}
+	}
+	return 0, fmt.Errorf("unknown capability %q", name)
+}
+
+// capData is struct __user_cap_header_struct and two __user_cap_data_struct of
+// capset(2), version 3.
+func capData(effective, permitted, inheritable uint64) (header, sets *birth.Data) {
+	h := binary.LittleEndian.AppendUint32(nil, unix.LINUX_CAPABILITY_VERSION_3)
+	h = binary.LittleEndian.AppendUint32(h, 0)
+	var d []byte
+	for _, shift := range []int{0, 32} {
+		for _, set := range []uint64{effective, permitted, inheritable} {
+			d = binary.LittleEndian.AppendUint32(d, uint32(set>>shift))
+		}
+	}
+	text := fmt.Sprintf("{effective %#x, permitted %#x, inheritable %#x}", effective, permitted, inheritable)
+	return birth.Bytes("{version 3}", h), birth.Bytes(text, d)
+}

@@ -1,0 +1,234 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+
+	"airplant/internal/birth"
+	"airplant/userns"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+type namespaceFlag struct {
+	kind specs.LinuxNamespaceType
+	flag uint64
+}
+
+// namespaceFlags is in the order in which existing namespaces are joined: the
+// user namespace first, for the capabilities, the mount namespace last, because
+// it changes what paths mean.
+var namespaceFlags = []namespaceFlag{
+	{specs.UserNamespace, unix.CLONE_NEWUSER},
+	{specs.IPCNamespace, unix.CLONE_NEWIPC},
+	{specs.UTSNamespace, unix.CLONE_NEWUTS},
+	{specs.NetworkNamespace, unix.CLONE_NEWNET},
+	{specs.CgroupNamespace, unix.CLONE_NEWCGROUP},
+	{specs.TimeNamespace, unix.CLONE_NEWTIME},
+	{specs.PIDNamespace, unix.CLONE_NEWPID},
+	{specs.MountNamespace, unix.CLONE_NEWNS},
+}
+
+// identity decides which namespaces are new and who writes the id maps.
+func (b *builder) identity() error {
+	b.shared, b.created = map[specs.LinuxNamespaceType]string{}, map[specs.LinuxNamespaceType]bool{}
+	for _, n := range b.spec.Linux.Namespaces {
+		if n.Path != "" {
+			b.shared[n.Type] = n.Path
+		} else {
+			b.created[n.Type] = true
+		}
+	}
+	p := b.plan
+	p.MapBy = MapNone
+	if !b.created[specs.UserNamespace] {
+		return nil
+	}
+	p.Map = userns.Map{UIDs: b.spec.Linux.UIDMappings, GIDs: b.spec.Linux.GIDMappings}
+	switch {
+	case len(p.Map.UIDs) == 0 || len(p.Map.GIDs) == 0:
+		return errors.New("a new user namespace needs linux.uidMappings and linux.gidMappings")
+	case b.host.Privileged:
+		p.MapBy = MapDirect
+	case p.Map.IsOne(b.host.UID, b.host.GID):
+		p.MapBy = MapSelf
+	default:
+		p.MapBy = MapHelpers
+	}
+	return b.idsAreMapped()
+}
+
+func (b *builder) idsAreMapped() error {
+	u := b.spec.Process.User
+	if !userns.Mapped(b.plan.Map.UIDs, u.UID) {
+		return fmt.Errorf("process.user.uid %d is not in linux.uidMappings", u.UID)
+	}
+	for _, g := range append([]uint32{u.GID}, u.AdditionalGids...) {
+		if !userns.Mapped(b.plan.Map.GIDs, g) {
+			return fmt.Errorf("process.user: group %d is not in linux.gidMappings", g)
+		}
+	}
+	if b.plan.MapBy == MapSelf && len(u.AdditionalGids) > 0 {
+		return errors.New("process.user.additionalGids: without subordinate ids setgroups(2) is denied (user_namespaces(7))")
+	}
+	return nil
+}
+
+// setupUID is the id that runs the setup: 0 where it exists, else the caller's.
+func (b *builder) setupUID() uint32 {
+	if !b.created[specs.UserNamespace] || userns.Mapped(b.plan.Map.UIDs, 0) {
+		return 0
+	}
+	id, _ := userns.Inside(b.plan.Map.UIDs, uint32(b.host.UID))
+	return id
+}
+
+// callerIsRoot reports whether the caller's id is 0 in the container without
+// anything being done, as soon as the maps are there.
+func (b *builder) callerIsRoot(list []specs.LinuxIDMapping, id int) bool {
+	inside, ok := userns.Inside(list, uint32(id))
+	return ok && inside == 0
+}
+
+// prelude is what runs in the vfork child.
+func (b *builder) prelude() error {
+	s := &b.plan.Prelude
+	var flags uint64
+	for _, n := range namespaceFlags {
+		// A time namespace is entered by unshare and execve, not by clone.
+		if b.created[n.kind] && n.kind != specs.TimeNamespace {
+			flags |= n.flag
+		}
+	}
+	b.plan.CloneFlags = flags
+	if len(b.shared) > 0 {
+		b.join(s, flags)
+		b.plan.CloneFlags = 0
+	}
+	b.inherit(s)
+	if b.created[specs.TimeNamespace] {
+		b.timeNamespace(s)
+	}
+	if b.plan.MapBy == MapSelf {
+		write(s, "deny setgroups", "/proc/self/setgroups", "deny")
+		write(s, "write the gid map", "/proc/self/gid_map", userns.Text(b.plan.Map.GIDs))
+		write(s, "write the uid map", "/proc/self/uid_map", userns.Text(b.plan.Map.UIDs))
+	}
+	rootAtExec := b.plan.MapBy == MapSelf && b.setupUID() == 0 || b.plan.MapBy == MapNone && b.host.Privileged && b.shared[specs.UserNamespace] == ""
+	if !rootAtExec {
+		b.keepCapabilities(s)
+	}
+	s.Do("become the container's executable", birth.Execveat, birth.In(Executable), birth.Str(""),
+		birth.Ptr(birth.Vector([]string{"airplant-container"})), birth.Ptr(birth.Vector(nil)), birth.Int(unix.AT_EMPTY_PATH))
+	return nil
+}
+
+// inherit gives the sockets of the main section their descriptors, right above
+// those of the container's process; dup3 clears close-on-exec.
+func (b *builder) inherit(s *birth.Section) {
+	b.plan.inputs = []birth.Input{birth.Report}
+	if b.opts.Wait {
+		b.plan.inputs = append(b.plan.inputs, Listener)
+	}
+	if b.spec.Process.Terminal {
+		b.plan.inputs = append(b.plan.inputs, Console)
+	}
+	for n, in := range b.plan.inputs {
+		s.Do(fmt.Sprintf("keep the %s socket", in), birth.Dup3, birth.In(in), birth.Int(b.firstFree()+n), birth.Int(0))
+	}
+}
+
+// join enters namespaces that exist. The pid namespace is entered by children
+// only, and a new user namespace must be made after the others are entered, so
+// a second process is cloned, as a child of ours.
+func (b *builder) join(s *birth.Section, flags uint64) {
+	type target struct {
+		label string
+		flag  uint64
+		fd    *birth.Data
+	}
+	var list []target
+	for _, n := range namespaceFlags {
+		path, ok := b.shared[n.kind]
+		if !ok {
+			continue
+		}
+		t := target{fmt.Sprintf("join the %s namespace %s", n.kind, path), n.flag, birth.Cell(string(n.kind) + " namespace")}
+		s.Do(t.label, birth.Openat, birth.Int(unix.AT_FDCWD), birth.Str(path), birth.Int(unix.O_RDONLY|unix.O_CLOEXEC), birth.Int(0)).Into(t.fd)
+		list = append(list, t)
+	}
+	for _, t := range list {
+		s.Do(t.label, birth.Setns, birth.Load(t.fd), birth.Int(t.flag))
+	}
+	b.plan.Second = birth.Cell("pid")
+	child := &birth.Mark{}
+	s.Do("fork into the namespaces", birth.Clone3, birth.Ptr(birth.CloneArgs(flags, b.plan.Second)), birth.Int(birth.CloneArgsSize)).On(0, 0, child)
+	s.Do("end the joining process", birth.ExitGroup, birth.Int(0))
+	s.Here(child)
+}
+
+// timeNamespace makes a time namespace, which execve enters (Linux 6.1;
+// time_namespaces(7)).
+func (b *builder) timeNamespace(s *birth.Section) {
+	s.Do("make a time namespace", birth.Unshare, birth.Int(unix.CLONE_NEWTIME))
+	for _, clock := range []string{"monotonic", "boottime"} {
+		if o, ok := b.spec.Linux.TimeOffsets[clock]; ok {
+			write(s, "set the "+clock+" clock", "/proc/self/timens_offsets", fmt.Sprintf("%s %d %d\n", clock, o.Secs, o.Nanosecs))
+		}
+	}
+}
+
+// keepCapabilities makes all capabilities ambient: execve of a process whose
+// id is not 0 drops the others.
+func (b *builder) keepCapabilities(s *birth.Section) {
+	all := uint64(1)<<(b.host.LastCap+1) - 1
+	header, sets := capData(all, all, all)
+	s.Do("make capabilities inheritable", birth.Capset, birth.Ptr(header), birth.Ptr(sets))
+	for c := range b.host.LastCap + 1 {
+		s.Do("keep capability "+capName(c), birth.Prctl, birth.Int(unix.PR_CAP_AMBIENT), birth.Int(unix.PR_CAP_AMBIENT_RAISE), birth.Int(c), birth.Int(0), birth.Int(0))
+	}
+}
+
+// write puts a short text into a file of /proc.
+func write(s *birth.Section, label, path, text string) {
+	fd := birth.Cell(label)
+	s.Do(label, birth.Openat, birth.Int(unix.AT_FDCWD), birth.Str(path), birth.Int(unix.O_WRONLY|unix.O_CLOEXEC), birth.Int(0)).Into(fd)
+	s.Do(label, birth.Write, birth.Load(fd), birth.Str(text), birth.Int(len(text)))
+	s.Do(label, birth.Close, birth.Load(fd))
+}
+
+// strays closes what our own process inherited and does not know.
+func (b *builder) strays() error {
+	b.do("close stray descriptors", birth.CloseRange, birth.Int(b.firstFree()+len(b.plan.inputs)), birth.Int(uint32(1<<32-1)), birth.Int(0))
+	return nil
+}
+
+// awaitMaps stops until the parent has written the maps, and becomes root of
+// the namespace where there is one.
+func (b *builder) awaitMaps() error {
+	if b.plan.MapBy == MapHelpers || b.plan.MapBy == MapDirect {
+		gone, ok := &birth.Mark{}, &birth.Mark{}
+		b.do("wait for the id maps", birth.Read, birth.In(birth.Report), birth.Ptr(birth.Cell("byte")), birth.Int(1)).On(0, 0, gone).OnOK(ok)
+		b.here(gone)
+		b.do("the parent has gone", birth.ExitGroup, birth.Int(1))
+		b.here(ok)
+	}
+	joined := b.shared[specs.UserNamespace] != ""
+	if !joined && (b.plan.MapBy == MapNone || b.setupUID() != 0) {
+		return nil
+	}
+	if joined || !b.callerIsRoot(b.plan.Map.GIDs, b.host.GID) {
+		i := b.do("become group 0 of the user namespace", birth.Setresgid, birth.Int(0), birth.Int(0), birth.Int(0))
+		if joined {
+			i.Ignore(unix.EINVAL) // not mapped there
+		}
+	}
+	if joined || !b.callerIsRoot(b.plan.Map.UIDs, b.host.UID) {
+		i := b.do("become user 0 of the user namespace", birth.Setresuid, birth.Int(0), birth.Int(0), birth.Int(0))
+		if joined {
+			i.Ignore(unix.EINVAL)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,205 @@
+// Package plan turns an OCI runtime configuration into the program of system
+// calls that makes the container.
+//
+// It is pure: [New] looks at nothing but its arguments. What it must know of
+// the host is gathered before, in a [Host]. So a plan can be printed before
+// anything happens, and compared with a golden file.
+//
+// What a plan can express is decided here too: a field of the configuration
+// that restricts or acts and is not in the plan is refused by name, never
+// ignored.
+//
+// Order matters more than anything else here, and is written once, in the
+// table [steps]:
+//
+//	prelude  join namespaces, id maps or ambient capabilities, execveat
+//	main     [wait for maps] session, namespace-wide settings, root and
+//	         mounts (in the host's view, through descriptors), pivot_root,
+//	         limits, capabilities, ids, [ready, wait for start], execve
+//
+// Known hazards: paths inside the root filesystem are foreign. They are only
+// ever resolved by openat2(2) with RESOLVE_IN_ROOT and RESOLVE_NO_MAGICLINKS,
+// and the descriptor is what is used. All descriptors of ours are closed, not
+// only marked, before anything looks up a path of the container's process.
+package plan
+
+import (
+	"fmt"
+	"strings"
+
+	"airplant/internal/birth"
+	"airplant/userns"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Inputs of a plan's program besides [birth.Report]. The parent opens them.
+const (
+	// Executable is the sealed executable.
+	Executable birth.Input = "exe"
+	// Console is a connected unix socket that takes the terminal's master.
+	Console birth.Input = "console"
+	// Listener is the socket on which a created container waits for start.
+	Listener birth.Input = "start"
+)
+
+// Ready is the sync point of a created container.
+const Ready = 1
+
+// Host is what a plan depends on besides the configuration.
+type Host struct {
+	UID, GID int // effective ids of the caller
+	// Privileged: the caller has CAP_SYS_ADMIN over its own user namespace.
+	Privileged bool
+	// Initial: that namespace is the host's own, so devices can be made.
+	Initial bool
+	LastCap int    // the highest capability number that the kernel knows
+	Ignored uint64 // signals that the caller ignores, as in SigIgn of proc(5)
+	// NoFile is the soft and hard limit of open files before the Go runtime
+	// raised the first.
+	NoFile [2]uint64
+	// Unified: /sys/fs/cgroup is cgroup v2; Cgroup is the caller's own path
+	// below it.
+	Unified bool
+	Cgroup  string
+	Home    string // home directory of the process's user, from the bundle
+}
+
+// Options are the choices of a caller that the configuration does not hold.
+type Options struct {
+	Bundle       string // absolute path
+	Wait         bool   // stop before execve until start
+	PreserveFDs  int    // descriptors above 2 that the process inherits
+	ListenFDs    int    // how many of them are sockets of systemd (sd_listen_fds(3))
+	NoPivot      bool
+	NoNewKeyring bool
+	// DieWithParent kills the container when the thread that made it ends.
+	DieWithParent bool
+}
+
+// MapBy says who writes the id maps.
+type MapBy string
+
+// Ways to write id maps; see package userns.
+const (
+	MapNone    MapBy = "none"
+	MapSelf    MapBy = "self"
+	MapHelpers MapBy = "helpers"
+	MapDirect  MapBy = "direct"
+)
+
+// Plan is a container that can be made.
+type Plan struct {
+	birth.Program
+	CloneFlags uint64 // namespaces of the first fork
+	Map        userns.Map
+	MapBy      MapBy
+
+	inputs    []birth.Input // of the main section
+	firstFree int
+}
+
+// MainInputs are the descriptors of the main section, which the prelude puts
+// there. Those that the parent gives to the prelude must have numbers from
+// FreeFD on, not to be overwritten.
+func (p *Plan) MainInputs() birth.Inputs {
+	in := birth.Inputs{}
+	for n, name := range p.inputs {
+		in[name] = p.firstFree + n
+	}
+	return in
+}
+
+// FreeFD is the lowest descriptor that is not used by the main section.
+func (p *Plan) FreeFD() int { return p.firstFree + len(p.inputs) }
+
+// New makes the plan. The specification must have passed [Check].
+func New(spec *specs.Spec, host *Host, opts *Options) (*Plan, error) {
+	if err := Check(spec, host); err != nil {
+		return nil, err
+	}
+	b := &builder{spec: spec, host: host, opts: opts, plan: &Plan{firstFree: 3 + opts.PreserveFDs}}
+	for _, s := range steps {
+		if err := s(b); err != nil {
+			return nil, err
+		}
+	}
+	return b.plan, nil
+}
+
+// steps is the one ordered list of what happens.
+var steps = []func(*builder) error{
+	(*builder).identity,
+	(*builder).prelude,
+
+	(*builder).strays,
+	(*builder).awaitMaps,
+	(*builder).session,
+	(*builder).names,
+	(*builder).loopback,
+	(*builder).sysctls,
+	(*builder).oomScore,
+
+	(*builder).root,
+	(*builder).mounts,
+	(*builder).devices,
+	(*builder).terminal,
+	(*builder).cwdExists,
+	(*builder).masked,
+	(*builder).readonly,
+	(*builder).pivot,
+
+	(*builder).limits,
+	(*builder).closeDescriptors,
+	(*builder).credentials,
+	(*builder).workdir,
+	(*builder).findCommand,
+	(*builder).waitForStart,
+	(*builder).execute,
+}
+
+// builder is the state of making one plan.
+type builder struct {
+	spec *specs.Spec
+	host *Host
+	opts *Options
+	plan *Plan
+
+	shared  map[specs.LinuxNamespaceType]string // namespaces to join, by path
+	created map[specs.LinuxNamespaceType]bool
+
+	rootfs  *birth.Data // descriptor of the root filesystem's root
+	command *birth.Data // address of the path to execute
+}
+
+func (b *builder) do(label string, call birth.Call, args ...birth.Arg) *birth.Instr {
+	return b.plan.Main.Do(label, call, args...)
+}
+
+func (b *builder) here(m *birth.Mark) { b.plan.Main.Here(m) }
+
+// firstFree is the lowest descriptor that the container's process does not
+// inherit.
+func (b *builder) firstFree() int { return b.plan.firstFree }
+
+// Explain prints the plan for people.
+func (p *Plan) Explain() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "clone3 %s\n", birth.CloneFlags(p.CloneFlags))
+	if p.MapBy != MapNone {
+		fmt.Fprintf(&b, "id maps, by %s\n  uid: %s\n  gid: %s\n", p.MapBy, oneLine(p.Map.UIDs), oneLine(p.Map.GIDs))
+	}
+	section := ""
+	for _, l := range p.Lines() {
+		if l.Section != section {
+			section = l.Section
+			fmt.Fprintf(&b, "%s\n", section)
+		}
+		fmt.Fprintf(&b, "%s\n", l)
+	}
+	return b.String()
+}
+
+func oneLine(list []specs.LinuxIDMapping) string {
+	return strings.ReplaceAll(strings.TrimSpace(userns.Text(list)), "\n", ", ")
+}

@@ -1,0 +1,259 @@
+package lifecycle
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// Errors for decisions.
+var (
+	// ErrNotExist is returned for a container that does not exist.
+	ErrNotExist = errors.New("container does not exist")
+	// ErrExist is returned when a container of the name exists.
+	ErrExist = errors.New("container with given ID already exists")
+	// ErrState is returned when the container is not in the state that the
+	// operation needs.
+	ErrState = errors.New("wrong state")
+)
+
+// stateVersion is the format of state.json that we write. Newer ones are
+// refused; there are no older ones yet.
+const stateVersion = 1
+
+const (
+	stateFile   = "state.json"
+	startSocket = "start"
+)
+
+// Record is what state.json holds.
+type Record struct {
+	Version     int               `json:"version"`
+	ID          string            `json:"id"`
+	Bundle      string            `json:"bundle"`
+	Rootfs      string            `json:"rootfs"`
+	Created     time.Time         `json:"created"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+	Owner       int               `json:"owner"`
+	// The first process, 0 while it is made: by pid in our pid namespace, its
+	// start time in clock ticks after boot (proc(5), stat field 22), and the
+	// boot it belongs to.
+	PID       int    `json:"pid,omitempty"`
+	StartTime uint64 `json:"startTime,omitempty"`
+	BootID    string `json:"bootID,omitempty"`
+	OwnPIDs   bool   `json:"ownPIDs"` // it has a pid namespace of its own
+}
+
+// container is an open and locked container folder.
+type container struct {
+	Record
+	path string
+	dir  *os.File // holds the lock
+}
+
+var validID = regexp.MustCompile(`^[\w+.-]+$`)
+
+func checkID(id string) error {
+	if id == "." || id == ".." || len(id) > 1024 || !validID.MatchString(id) {
+		return fmt.Errorf("invalid container ID %q: letters, digits and _+.- only", id)
+	}
+	return nil
+}
+
+// add makes the folder of a new container and locks it.
+func (r *Runtime) add(rec Record) (*container, error) {
+	if err := checkID(rec.ID); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(r.Root, 0o700); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(r.Root, rec.ID)
+	if err := os.Mkdir(path, 0o700); errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("%w: %s", ErrExist, rec.ID)
+	} else if err != nil {
+		return nil, err
+	}
+	c, err := r.lock(rec.ID)
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(path))
+	}
+	c.Record = rec
+	if err := c.save(); err != nil {
+		return nil, errors.Join(err, c.remove())
+	}
+	return c, nil
+}
+
+// lock opens a container's folder and takes its lock.
+func (r *Runtime) lock(id string) (*container, error) {
+	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(r.Root, id)
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, fmt.Errorf("%w: %s", ErrNotExist, id)
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	c := &container{path: path, dir: os.NewFile(uintptr(fd), path)}
+	if err := c.relock(); err != nil {
+		return nil, errors.Join(err, c.dir.Close())
+	}
+	return c, nil
+}
+
+// open locks a container and reads its state.
+func (r *Runtime) open(id string) (*container, error) {
+	c, err := r.lock(id)
+	if err != nil {
+		return nil, err
+	}
+	c.Record, err = r.read(id)
+	if err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return c, nil
+}
+
+// read reads a container's state without its lock: it is replaced by rename.
+func (r *Runtime) read(id string) (Record, error) {
+	var rec Record
+	if err := checkID(id); err != nil {
+		return rec, err
+	}
+	text, err := os.ReadFile(filepath.Join(r.Root, id, stateFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return rec, fmt.Errorf("%w: %s", ErrNotExist, id)
+	}
+	if err != nil {
+		return rec, err
+	}
+	if err := json.Unmarshal(text, &rec); err != nil {
+		return rec, fmt.Errorf("read the state of %s: %w", id, err)
+	}
+	if rec.Version > stateVersion {
+		return rec, fmt.Errorf("the state of %s has format %d, made by a newer airplant; this one knows up to %d", id, rec.Version, stateVersion)
+	}
+	return rec, nil
+}
+
+// save replaces state.json. It is not synced: it dies with the boot.
+func (c *container) save() error {
+	c.Version = stateVersion
+	text, err := json.Marshal(&c.Record)
+	if err != nil {
+		return err
+	}
+	name := filepath.Join(c.path, stateFile)
+	if err := os.WriteFile(name+".new", text, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(name+".new", name)
+}
+
+// remove removes the container's folder and lets go of its lock.
+func (c *container) remove() error {
+	return errors.Join(os.RemoveAll(c.path), c.close())
+}
+
+func (c *container) close() error { return c.dir.Close() }
+
+// started records the first process.
+func (c *container) started(pid int) error {
+	start, err := startTime(pid)
+	if err != nil {
+		return err
+	}
+	c.PID, c.StartTime = pid, start
+	if c.BootID, err = bootID(); err != nil {
+		return err
+	}
+	return c.save()
+}
+
+func bootID() (string, error) {
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(text)), err
+}
+
+// startTime is field 22 of /proc/PID/stat, an error for a process that is
+// gone or a zombie. The second field, the name, may hold anything.
+func startTime(pid int) (uint64, error) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0, err
+	}
+	_, after, _ := strings.Cut(string(text[max(0, strings.LastIndexByte(string(text), ')')):]), ") ")
+	f := strings.Fields(after)
+	if len(f) < 20 {
+		return 0, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(f))
+	}
+	if f[0] == "Z" || f[0] == "X" {
+		return 0, fmt.Errorf("process %d has ended", pid)
+	}
+	return strconv.ParseUint(f[19], 10, 64)
+}
+
+// status finds the container's state of the runtime-spec.
+func (r *Runtime) status(rec *Record) specs.ContainerState {
+	if rec.PID == 0 {
+		if r.locked(rec.ID) {
+			return specs.StateCreating
+		}
+		return specs.StateStopped // its creator died
+	}
+	if !alive(rec) {
+		return specs.StateStopped
+	}
+	if _, err := os.Lstat(filepath.Join(r.Root, rec.ID, startSocket)); err == nil {
+		return specs.StateCreated
+	}
+	return specs.StateRunning
+}
+
+// alive reports whether the first process still runs.
+func alive(rec *Record) bool {
+	start, err := startTime(rec.PID)
+	if err != nil || start != rec.StartTime {
+		return false
+	}
+	boot, err := bootID()
+	return err == nil && boot == rec.BootID
+}
+
+// locked reports whether somebody holds the container's lock.
+func (r *Runtime) locked(id string) bool {
+	fd, err := unix.Open(filepath.Join(r.Root, id), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	return errors.Is(unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
+
+// unlock lets others at the container, which stays open here.
+func (c *container) unlock() error {
+	return os.NewSyscallError("flock", unix.Flock(int(c.dir.Fd()), unix.LOCK_UN))
+}
+
+// relock takes the lock.
+func (c *container) relock() error {
+	for {
+		if err := unix.Flock(int(c.dir.Fd()), unix.LOCK_EX); err != unix.EINTR {
+			return os.NewSyscallError("flock", err)
+		}
+	}
+}

@@ -66,7 +66,8 @@ packages() {
 	fi
 	export DEBIAN_FRONTEND=noninteractive
 	# shellcheck disable=SC2086 # a list of packages
-	{ apt-get -qq update && apt-get -qq install --no-install-recommends $lack; } >&2 ||
+	{ apt-get -qq update &&
+		apt-get -qq -o Dpkg::Use-Pty=0 install --no-install-recommends $lack; } >/dev/null ||
 		say "apt-get did not install all of: $lack"
 }
 

@@ -22,6 +22,9 @@ func superviseSelf(env []string) (int, error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return 0, fmt.Errorf("become a subreaper: %w", err)
 	}
+	// What tests make for other accounts has to be reachable for them,
+	// whatever the caller's umask.
+	unix.Umask(0o022)
 	// The parent-death signal is sent when the forking thread ends, not the
 	// process (prctl(2)), so this thread has to stay.
 	runtime.LockOSThread()
@@ -69,8 +72,9 @@ func forkSelf(env []string) (int, error) {
 	}
 	attr.Sys.Unshareflags = unix.CLONE_NEWNS
 	pid, err := syscall.ForkExec(exe, os.Args, attr)
-	if errors.Is(err, unix.EPERM) {
-		// Root without CAP_SYS_ADMIN cannot mount either.
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EINVAL) {
+		// Root without CAP_SYS_ADMIN cannot mount either. In a chroot the
+		// root may be no mount point, whose propagation could be changed.
 		attr.Sys.Unshareflags = 0
 		return syscall.ForkExec(exe, os.Args, attr)
 	}

@@ -37,7 +37,8 @@ type User struct {
 type Range struct{ Start, Count int }
 
 // Subids is an account with subordinate ids: for root the one made for it,
-// otherwise the user who runs the tests. Without one the test is skipped.
+// otherwise the user who runs the tests. Without one, or without user
+// namespaces, the test is skipped.
 func Subids(t testing.TB) User {
 	t.Helper()
 	u := account(t, subidsAccount)
@@ -80,6 +81,12 @@ func account(t testing.TB, name string) User {
 	u, err := describe(found)
 	if err != nil {
 		t.Fatalf("account %s: %v", found.Username, err)
+	}
+	// Hardened hosts and chroots refuse user namespaces, without which
+	// nothing rootless runs.
+	Need(t, "unshare")
+	if out, err := u.Command(t, "unshare", "--user", "true").CombinedOutput(); err != nil {
+		Skip(t, fmt.Sprintf("no user namespaces for %s: %s", u.Name, out))
 	}
 	return u
 }

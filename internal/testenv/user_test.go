@@ -24,11 +24,11 @@ func TestCommandIsTheAccount(t *testing.T) {
 	for name, u := range map[string]User{"subids": Subids(t), "plain": Plain(t)} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("SECRET", "of root")
-			got := runs(t, u.Command(t, "sh", "-c", `id -u; id -g; id -G; pwd; echo "$HOME $USER $XDG_RUNTIME_DIR$SECRET"`))
+			got := runs(t, u.Command(t, "sh", "-c", `id -u; id -g; id -G; pwd; echo "$HOME $USER ($XDG_RUNTIME_DIR)$SECRET"`))
 			lines := strings.Split(got, "\n")
 			want := []string{
 				strconv.Itoa(u.UID), strconv.Itoa(u.GID), lines[2], u.Home,
-				strings.Join([]string{u.Home, u.Name, u.Runtime}, " "),
+				strings.Join([]string{u.Home, u.Name, "(" + u.Runtime + ")"}, " "),
 			}
 			if strings.Join(lines, "\n") != strings.Join(want, "\n") {
 				t.Errorf("got %q, want %q", lines, want)

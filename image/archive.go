@@ -1,0 +1,79 @@
+package image
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+)
+
+// maxArchive bounds the number of files in an archive: a layout has a few
+// dozen.
+const maxArchive = 100_000
+
+// archiveFiles reads the files of a tar in place: it keeps where each one
+// lies. The tar may not be compressed.
+type archiveFiles struct {
+	file  *os.File
+	index map[string]span
+}
+
+type span struct{ offset, size int64 }
+
+func openArchive(name string) (*archiveFiles, error) {
+	info, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, unsupportedf("%s is not a regular file", name)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	a := &archiveFiles{file: f, index: map[string]span{}}
+	if err := a.scan(); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+func (a *archiveFiles) scan() error {
+	tr := tar.NewReader(a.file) // seeks over what is not read
+	for range maxArchive {
+		h, err := tr.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil && !errors.Is(err, tar.ErrInsecurePath) {
+			return unsupportedf("not an oci-archive, which is an uncompressed tar: %v", err)
+		}
+		if h.Typeflag != tar.TypeReg {
+			continue
+		}
+		at, err := a.file.Seek(0, io.SeekCurrent)
+		if err != nil {
+			return err
+		}
+		a.index[path.Clean("/" + h.Name)[1:]] = span{offset: at, size: h.Size}
+	}
+	return unsupportedf("archive with more than %d files", maxArchive)
+}
+
+func (a *archiveFiles) open(name string) (io.ReadCloser, error) {
+	s, ok := a.index[name]
+	if !ok {
+		return nil, &fs.PathError{Op: "open in archive", Path: name, Err: fs.ErrNotExist}
+	}
+	return io.NopCloser(io.NewSectionReader(a.file, s.offset, s.size)), nil
+}
+
+func (a *archiveFiles) close() error { return a.file.Close() }

@@ -1,0 +1,107 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"airplant/image/layer"
+	"airplant/image/registry"
+
+	"golang.org/x/sys/unix"
+)
+
+// What went wrong, for errors.Is.
+var (
+	ErrNotFound     = errors.New("no such image")
+	ErrUnauthorized = errors.New("access denied")
+	ErrRateLimited  = errors.New("too many requests")
+	ErrUnreachable  = errors.New("unreachable")
+	ErrDigest       = errors.New("content does not match its digest")
+	ErrUnsupported  = errors.New("unsupported image")
+	ErrNoPlatform   = errors.New("no image for this platform")
+	ErrNoCommand    = errors.New("the image has no command")
+	ErrFormat       = errors.New("image store of a newer format")
+)
+
+// Error is an error of this package, with what a person may do about it.
+type Error struct {
+	Op   string // "pull", "resolve", "remove", ...
+	Ref  string // of the image
+	Err  error
+	Hint string // a sentence or a command to paste, may be empty
+}
+
+func (e *Error) Error() string {
+	if e.Ref == "" {
+		return e.Op + ": " + e.Err.Error()
+	}
+	return e.Op + " " + printable(e.Ref) + ": " + e.Err.Error()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// printable quotes a reference that could garble a terminal.
+func printable(s string) string {
+	if q := fmt.Sprintf("%q", s); q != `"`+s+`"` || s == "" {
+		return q
+	}
+	return s
+}
+
+// explain makes an Error of err: it adds the sentinel that the cause amounts
+// to, and the hint that goes with it.
+func explain(op string, ref Reference, err error) error {
+	var done *Error
+	if err == nil || errors.As(err, &done) {
+		return err
+	}
+	kind, hint := classify(ref, err)
+	if kind != nil && !errors.Is(err, kind) {
+		err = fmt.Errorf("%w: %w", kind, err)
+	}
+	return &Error{Op: op, Ref: ref.String(), Err: err, Hint: hint}
+}
+
+func classify(ref Reference, err error) (kind error, hint string) {
+	var status *registry.StatusError
+	var unreachable *registry.UnreachableError
+	var unmapped *layer.UnmappedError
+	switch {
+	case errors.As(err, &unmapped):
+		return nil, "give yourself subordinate ids, as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER"
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return nil, "free some space, for example by: airplant rmi IMAGE"
+	case errors.As(err, &status):
+		return classifyStatus(ref, status)
+	case errors.As(err, &unreachable):
+		return ErrUnreachable, "check the name of the registry, and the network: curl -sI " + registryURL(ref)
+	case errors.Is(err, ErrDigest):
+		return nil, "what was downloaded is not what the image describes; nothing of it was kept: pull again"
+	}
+	return nil, ""
+}
+
+func classifyStatus(ref Reference, s *registry.StatusError) (error, string) {
+	switch s.Code {
+	case http.StatusNotFound:
+		return ErrNotFound, "check the name and the tag"
+	case http.StatusUnauthorized, http.StatusForbidden:
+		// Most registries answer so for what does not exist, too.
+		return ErrUnauthorized, "check the name, or log in: podman login " + ref.Host
+	case http.StatusTooManyRequests:
+		hint := "wait, or log in for a higher limit: podman login " + ref.Host
+		if s.RetryAfter != "" {
+			hint = "the registry says: retry after " + s.RetryAfter + " s; or log in: podman login " + ref.Host
+		}
+		return ErrRateLimited, hint
+	}
+	return nil, ""
+}
+
+func registryURL(ref Reference) string {
+	if ref.Transport != Registry {
+		return ""
+	}
+	return registry.BaseURL(ref.Host)
+}

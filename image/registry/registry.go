@@ -1,0 +1,207 @@
+// Package registry reads images from registries that speak the OCI
+// distribution-spec: manifests and blobs, with basic and token
+// authentication.
+//
+//	client             registry                 token server
+//	  | GET manifest      |                          |
+//	  |------------------>|                          |
+//	  |  401 Bearer realm |                          |
+//	  |<------------------|                          |
+//	  | GET realm?service&scope (+ basic auth)       |
+//	  |--------------------------------------------->|
+//	  |                token                         |
+//	  |<---------------------------------------------|
+//	  | GET manifest, Authorization: Bearer          |
+//	  |------------------>|                          |
+//
+// Credentials go to the registry that they belong to and to the token server
+// that it names, and nowhere else: an Authorization header never follows a
+// redirect to another origin, a redirect or realm never leaves TLS, and a
+// challenge that comes from the target of a redirect is not answered
+// (CVE-2020-15157).
+//
+// Registries on loopback addresses are spoken to by plain HTTP, all others by
+// HTTPS.
+//
+// Not done here: digests of blobs are not verified (whoever reads them to the
+// end does), nothing is retried or resumed, nothing is pushed, credential
+// helpers are not run.
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// MaxManifest is the size of a manifest above which it is refused, as by most
+// registries.
+const MaxManifest = 4 << 20
+
+// Credential is what a registry asks for.
+type Credential struct{ Username, Password string }
+
+// Client talks to registries. It is safe for concurrent use and keeps tokens
+// and connections.
+type Client struct {
+	http *http.Client
+	auth func(host, repository string) (Credential, error)
+
+	mu     sync.Mutex
+	header map[string]string // Authorization by origin and scope
+}
+
+// New returns a client. auth gives the credential for a repository, the zero
+// value for none; it may be nil.
+func New(auth func(host, repository string) (Credential, error)) *Client {
+	if auth == nil {
+		auth = func(string, string) (Credential, error) { return Credential{}, nil }
+	}
+	dialer := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 15 * time.Second}
+	transport := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           dialer.DialContext,
+		ForceAttemptHTTP2:     true,
+		DisableCompression:    true, // blobs are counted and hashed as they are
+		MaxIdleConnsPerHost:   8,
+		IdleConnTimeout:       30 * time.Second,
+		TLSHandshakeTimeout:   20 * time.Second,
+		ResponseHeaderTimeout: 60 * time.Second,
+	}
+	return &Client{
+		http:   &http.Client{Transport: transport, CheckRedirect: checkRedirect},
+		auth:   auth,
+		header: map[string]string{},
+	}
+}
+
+// Close closes idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// checkRedirect keeps credentials at their origin. Go drops them for another
+// domain, but not for a subdomain, another port or the way to plain HTTP.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	if len(via) >= 10 {
+		return errors.New("more than 10 redirects")
+	}
+	last := via[len(via)-1].URL
+	if last.Scheme == "https" && req.URL.Scheme != "https" {
+		return fmt.Errorf("redirect from https to %s", req.URL.Scheme)
+	}
+	if first := via[0].URL; first.Scheme != req.URL.Scheme || first.Host != req.URL.Host {
+		req.Header.Del("Authorization")
+	}
+	return nil
+}
+
+// Repository is one repository of a registry.
+type Repository struct {
+	client *Client
+	host   string
+	name   string
+	base   string
+	scheme string
+}
+
+// Repository returns the repository called name of the registry at host,
+// which may contain a port.
+func (c *Client) Repository(host, name string) *Repository {
+	base := BaseURL(host)
+	scheme, _, _ := strings.Cut(base, ":")
+	return &Repository{client: c, host: host, name: name, scheme: scheme, base: base + name + "/"}
+}
+
+// BaseURL is where the interface of a registry begins.
+func BaseURL(host string) string {
+	switch {
+	case host == "docker.io":
+		host = "registry-1.docker.io"
+	case isLoopback(host):
+		return "http://" + host + "/v2/"
+	}
+	return "https://" + host + "/v2/"
+}
+
+func isLoopback(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	name = strings.Trim(name, "[]")
+	if name == "localhost" || strings.HasSuffix(name, ".localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(name)
+	return err == nil && addr.IsLoopback()
+}
+
+// Manifest fetches a manifest or index by tag or digest. The content is not
+// compared with a digest.
+func (r *Repository) Manifest(ctx context.Context, reference string, accept []string) (body []byte, mediaType string, err error) {
+	resp, err := r.get(ctx, r.base+"manifests/"+reference, strings.Join(accept, ", "))
+	if err != nil {
+		return nil, "", err
+	}
+	defer resp.Body.Close()
+	body, err = io.ReadAll(io.LimitReader(resp.Body, MaxManifest+1))
+	if err != nil {
+		return nil, "", fmt.Errorf("read manifest: %w", err)
+	}
+	if len(body) > MaxManifest {
+		return nil, "", fmt.Errorf("manifest is larger than %d bytes", MaxManifest)
+	}
+	mediaType, _, _ = strings.Cut(resp.Header.Get("Content-Type"), ";")
+	return body, strings.TrimSpace(mediaType), nil
+}
+
+// Blob opens a blob for reading. The caller verifies and closes it.
+func (r *Repository) Blob(ctx context.Context, d digest.Digest) (io.ReadCloser, error) {
+	if err := d.Validate(); err != nil {
+		return nil, err
+	}
+	resp, err := r.get(ctx, r.base+"blobs/"+d.String(), "*/*")
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+// get requests a URL of the repository, authenticating if it is asked to. The
+// response is a success.
+func (r *Repository) get(ctx context.Context, url, accept string) (*http.Response, error) {
+	for try := 0; ; try++ {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set("Accept", accept)
+		req.Header.Set("User-Agent", "airplant")
+		if h := r.client.cached(r.base); h != "" {
+			req.Header.Set("Authorization", h)
+		}
+		resp, err := r.client.http.Do(req)
+		if err != nil {
+			return nil, &UnreachableError{Host: r.host, Err: err}
+		}
+		if resp.StatusCode == http.StatusOK {
+			return resp, nil
+		}
+		status := statusError(r.host, resp)
+		origin := resp.Request.URL.Scheme == req.URL.Scheme && resp.Request.URL.Host == req.URL.Host
+		if resp.StatusCode != http.StatusUnauthorized || !origin || try > 0 {
+			return nil, status
+		}
+		if err := r.login(ctx, resp.Header.Values("WWW-Authenticate")); err != nil {
+			return nil, errors.Join(status, err)
+		}
+	}
+}

@@ -6,31 +6,36 @@
 // of system calls with their arguments, what to do with each result, and a
 // label for people. It has two sections:
 //
-//	Prelude  runs in the vfork child, in our own memory, up to execveat
+//	Prelude  runs in the forked child, in our own memory, up to execveat
 //	Main     runs in a tiny static executable that is made of the
 //	         interpreter and the section's data, in a sealed memfd
 //
-//	Go process            vfork child               the memfd
-//	    | clone3(VM|VFORK|NEW…) |                        |
-//	    |---------------------->| Prelude: id maps,      |
-//	    |      (suspended)      | capabilities, …        |
-//	    |                       | execveat ------------->| Main: mounts,
-//	    |<----------------------------------------------| pivot_root, …
-//	    |   8-byte reports over a socket                 | execve of the
-//	    |   (index, errno)                               | container's program
+//	Go process            forked child              the memfd
+//	    | clone3(VM|NEW…)       |                        |
+//	    |---------------------->| Prelude: id maps, …    |
+//	    | compile Main          |                        |
+//	    | go on --------------->| execveat ------------->| Main: mounts,
+//	    |                                                | pivot_root, …
+//	    |<----------------- 8-byte reports over a socket | execve of the
+//	    |                                (index, errno)  | container's program
+//
+// The child shares our memory (CLONE_VM) until execveat, which spares the copy
+// of a Go process's page tables, and runs beside us. That is safe because the
+// interpreter (interp_GOARCH.s) uses no stack and no thread-local storage,
+// allocates nothing and calls nothing, and all signals are blocked in it.
 //
 // The executable, and not a copy of the Go process, is what waits in the
 // "created" state, so a created container costs kilobytes; and it, not our
 // binary, is what /proc/PID/exe of the container's first process names
 // (CVE-2019-5736).
 //
-// The interpreter (interp_GOARCH.s) uses no stack, allocates nothing and calls
-// nothing. On a result that an instruction does not expect it reports the
+// On a result that an instruction does not expect the interpreter reports the
 // index and errno and ends the process.
 //
-// Known hazards: a Prelude runs in the memory of the Go process while the
-// thread that made it waits, so it must not be long and must end in execveat
-// or an exit. Cells are not shared between the two sections.
+// Known hazards: calls that change credentials make the memory's owner
+// undumpable, and in a prelude that is our own process too. A prelude must not
+// enter a namespace that foreign processes live in: whoever may trace it there
+// reads our memory. Cells are not shared between the two sections.
 package birth
 
 import (
@@ -44,11 +49,6 @@ import (
 type Program struct {
 	Prelude Section
 	Main    Section
-
-	// Second is set when the prelude makes a second process with clone3(2),
-	// CLONE_PARENT and CLONE_PARENT_SETTID, and ends the first: the cell that
-	// takes its pid. It is how a process gets into a pid namespace that exists.
-	Second *Data
 }
 
 // Section is a list of instructions that run in one address space.

@@ -56,11 +56,14 @@ func run(t *testing.T, p *Program, opts Options) (stdout string, report error) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	memfd, err := Executable(p, Inputs{Report: 3}, opts)
+	memfd, err := Memfd()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer memfd.Close()
+	if err := p.Compile(memfd, Inputs{Report: 3}, opts); err != nil {
+		t.Fatal(err)
+	}
 	image, err := io.ReadAll(io.NewSectionReader(memfd, 0, 1<<20))
 	if err != nil {
 		t.Fatal(err)
@@ -136,15 +139,15 @@ func TestInjectedFailure(t *testing.T) {
 func TestCompileErrors(t *testing.T) {
 	var p Program
 	p.Main.Goto("nowhere", &Mark{})
-	if _, err := Executable(&p, Inputs{Report: 3}, NoFail()); err == nil {
+	if err := p.Compile(nil, Inputs{Report: 3}, NoFail()); err == nil {
 		t.Error("a jump to nowhere compiled")
 	}
 	p = Program{}
 	p.Main.Do("use", Close, In("absent"))
-	if _, err := Executable(&p, Inputs{Report: 3}, NoFail()); err == nil {
+	if err := p.Compile(nil, Inputs{Report: 3}, NoFail()); err == nil {
 		t.Error("an input without descriptor compiled")
 	}
-	if _, err := Executable(&p, nil, NoFail()); err == nil {
+	if err := p.Compile(nil, nil, NoFail()); err == nil {
 		t.Error("a program without a report descriptor compiled")
 	}
 	if err := Terminated("argument", "a\x00b"); !errors.Is(err, ErrNUL) {
@@ -155,11 +158,14 @@ func TestCompileErrors(t *testing.T) {
 func TestExecutableIsSealed(t *testing.T) {
 	var p Program
 	exit(&p.Main, 0)
-	f, err := Executable(&p, Inputs{Report: 3}, NoFail())
+	f, err := Memfd()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
+	if err := p.Compile(f, Inputs{Report: 3}, NoFail()); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := f.WriteAt([]byte("x"), 0); !errors.Is(err, syscall.EPERM) {
 		t.Errorf("write to a sealed executable: %v", err)
 	}
@@ -174,22 +180,26 @@ func TestFork(t *testing.T) {
 	if os.Getenv("BIRTH_TEST_QEMU") != "" {
 		t.SkipNow() // the emulator runs one program, not what it executes; TestOtherMachine counts it
 	}
-	r, w, err := os.Pipe()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	r, w := os.NewFile(uintptr(pair[0]), "ours"), os.NewFile(uintptr(pair[1]), "theirs")
 	defer r.Close()
 	for _, failing := range []bool{false, true} {
 		p := &Program{}
 		p.Prelude.Do("keep the report", Fcntl, In(Report), Int(unix.F_SETFD), Int(0))
+		p.Prelude.Do("wait for the executable", Read, In(Report), Ptr(Cell("byte")), Int(1))
 		p.Prelude.Do("execute", Execveat, In("exe"), Str(""), Ptr(Vector([]string{"x"})), Ptr(Vector(nil)), Int(unix.AT_EMPTY_PATH))
-		p.Main.Do("sync", Write, In(Report), Ptr(Message(9)), Int(MessageLen))
+		message := Message(9)
+		p.Main.Do("a value", Value, Int(77)).IntoAt(message, MessageValue)
+		p.Main.Do("sync", Write, In(Report), Ptr(message), Int(MessageLen))
 		if failing {
 			p.Main.Do("fail", Close, Int(-1))
 		}
 		exit(&p.Main, 3)
 		in := Inputs{Report: int(w.Fd())}
-		exe, err := Executable(p, in, NoFail())
+		exe, err := Memfd()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -198,8 +208,14 @@ func TestFork(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if point, err := p.ReadReport(r); point != 9 || err != nil {
-			t.Errorf("sync point %d, %v", point, err)
+		if err := p.Compile(exe, in, NoFail()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Write([]byte{0}); err != nil {
+			t.Fatal(err)
+		}
+		if told, err := p.ReadReport(r); told.Point != 9 || told.Value != 77 || err != nil {
+			t.Errorf("told %v, %v", told, err)
 		}
 		want := 3
 		if failing {
@@ -213,31 +229,12 @@ func TestFork(t *testing.T) {
 			t.Errorf("exit status %d, %v", ws.ExitStatus(), err)
 		}
 		child.PidFD.Close()
+		if err := child.Free(); err != nil {
+			t.Error(err)
+		}
 		exe.Close()
 	}
 	w.Close()
-}
-
-// TestSecond makes the process that stays by a clone3 of the prelude's own.
-func TestSecond(t *testing.T) {
-	if os.Getenv("BIRTH_TEST_QEMU") != "" {
-		t.SkipNow()
-	}
-	p := &Program{Second: Cell("pid")}
-	child := &Mark{}
-	p.Prelude.Do("clone", Clone3, Ptr(CloneArgs(0, p.Second)), Int(CloneArgsSize)).On(0, 0, child)
-	p.Prelude.Do("end the first", ExitGroup, Int(0))
-	p.Prelude.Here(child)
-	p.Prelude.Do("end the second", ExitGroup, Int(6))
-	c, err := Fork(p, Inputs{Report: 1}, 0, NoFail())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.PidFD.Close()
-	var ws unix.WaitStatus
-	if _, err := unix.Wait4(c.PID, &ws, 0, nil); err != nil || ws.ExitStatus() != 6 {
-		t.Errorf("exit status %d, %v", ws.ExitStatus(), err)
-	}
 }
 
 // TestForkWhileGoRuns forks many children while other goroutines allocate and
@@ -271,6 +268,9 @@ func TestForkWhileGoRuns(t *testing.T) {
 			t.Fatalf("exit status %d, %v", ws.ExitStatus(), err)
 		}
 		child.PidFD.Close()
+		if err := child.Free(); err != nil {
+			t.Error(err)
+		}
 	}
 	close(stop)
 	<-stopped

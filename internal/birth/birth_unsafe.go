@@ -1,7 +1,6 @@
 package birth
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -23,7 +22,7 @@ const (
 func addresses() (entry, interp uintptr)
 
 //go:noescape
-func vfork(args *cloneArgs, size uintptr, prelude uintptr, masks *[2]uint64) (result int)
+func clone(args *cloneArgs, size uintptr, prelude uintptr, masks *[2]uint64) (result int)
 
 // cloneArgs is struct clone_args of clone3(2), version 2.
 type cloneArgs struct {
@@ -59,51 +58,58 @@ type Child struct {
 	PID int
 	// PidFD refers to the process; the caller closes it.
 	PidFD *os.File
+
+	memory []byte // of the prelude
 }
 
-// Fork makes a process in the namespaces of cloneFlags (CLONE_NEW…) and runs
-// the program's prelude in it. It returns when the prelude has ended: in
-// execveat of exe, or in a failure, whose report then waits on the Report
-// input. exe is an input that [Executable] made.
+// Fork makes a process in the namespaces of cloneFlags (CLONE_NEW…), which runs
+// the program's prelude in our memory, beside us, and returns at once. Failures
+// of the prelude come as a report on the [Report] input.
 //
 // The child is created by clone3(2) with CLONE_CLEAR_SIGHAND (Linux 5.5).
-func Fork(p *Program, in Inputs, cloneFlags uint64, opts Options) (*Child, error) {
+func Fork(p *Program, in Inputs, cloneFlags uint64, opts Options) (_ *Child, err error) {
 	memory, err := unix.Mmap(-1, 0, preludeMemory, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	if err != nil {
 		return nil, fmt.Errorf("map memory for the prelude: %w", err)
 	}
-	defer func() { _ = unix.Munmap(memory) }()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, unix.Munmap(memory))
+		}
+	}()
 	base := uintptr(unsafe.Pointer(&memory[0]))
-	e, err := lay(&p.Prelude, uint64(base), 0, in, opts)
+	code, err := encode(&p.Prelude, uint64(base), 0, in, opts)
 	if err != nil {
 		return nil, err
 	}
-	if len(e.code)+len(e.data) > len(memory) {
-		return nil, fmt.Errorf("prelude of %d bytes is too long", len(e.code)+len(e.data))
+	if len(code) > preludeMemory-unusedStack {
+		return nil, fmt.Errorf("prelude of %d bytes is too long", len(code))
 	}
-	copy(memory[copy(memory, e.code):], e.data)
-	child, err := vforkChild(cloneFlags, base)
-	if err != nil || p.Second == nil {
-		return child, err
-	}
-	at := e.address(p.Second) - uint64(base)
-	return child.second(int(binary.LittleEndian.Uint32(memory[at:])))
-}
-
-func vforkChild(cloneFlags uint64, prelude uintptr) (*Child, error) {
+	copy(memory, code)
 	var pidfd int32
 	args := &cloneArgs{
-		flags:      cloneFlags | unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_PIDFD | unix.CLONE_CLEAR_SIGHAND,
+		flags:      cloneFlags | unix.CLONE_VM | unix.CLONE_PIDFD | unix.CLONE_CLEAR_SIGHAND,
 		pidfd:      uint64(uintptr(unsafe.Pointer(&pidfd))),
 		exitSignal: uint64(unix.SIGCHLD),
+		// Nothing uses it, but it must not be ours.
+		stack:     uint64(base) + preludeMemory - unusedStack,
+		stackSize: unusedStack,
 	}
 	masks := [2]uint64{^uint64(0), 0}
 	var pin runtime.Pinner
 	pin.Pin(&pidfd)
 	defer pin.Unpin()
-	r := vfork(args, unsafe.Sizeof(*args), prelude, &masks)
+	r := clone(args, unsafe.Sizeof(*args), base, &masks)
 	if r < 0 {
 		return nil, os.NewSyscallError("clone3", syscall.Errno(-r))
 	}
-	return &Child{PID: r, PidFD: os.NewFile(uintptr(pidfd), "pidfd")}, nil
+	return &Child{PID: r, PidFD: os.NewFile(uintptr(pidfd), "pidfd"), memory: memory}, nil
+}
+
+// Free unmaps the prelude. It may be called once the main section has been
+// heard of, or the process has been waited for.
+func (c *Child) Free() error {
+	err := unix.Munmap(c.memory)
+	c.memory = nil
+	return err
 }

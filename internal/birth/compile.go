@@ -52,14 +52,6 @@ type encoder struct {
 
 // encode returns the bytes of a section that will lie at the address base.
 func encode(s *Section, base uint64, first int, in Inputs, opts Options) ([]byte, error) {
-	e, err := lay(s, base, first, in, opts)
-	if err != nil {
-		return nil, err
-	}
-	return append(e.code, e.data...), nil
-}
-
-func lay(s *Section, base uint64, first int, in Inputs, opts Options) (*encoder, error) {
 	nbranch := uint64(0)
 	for _, i := range s.instrs {
 		nbranch += uint64(len(i.ranges))
@@ -95,7 +87,7 @@ func lay(s *Section, base uint64, first int, in Inputs, opts Options) (*encoder,
 			e.words(uint64(j.lo), uint64(j.hi), base+headerSize+uint64(to)*instructionSize)
 		}
 	}
-	return e, nil
+	return append(e.code, e.data...), nil
 }
 
 func (e *encoder) instruction(n int, i *Instr, branches uint64) error {

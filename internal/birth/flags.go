@@ -38,7 +38,7 @@ var (
 	cloneNames = []name{
 		{unix.CLONE_NEWUSER, "CLONE_NEWUSER"}, {unix.CLONE_NEWNS, "CLONE_NEWNS"}, {unix.CLONE_NEWPID, "CLONE_NEWPID"}, {unix.CLONE_NEWNET, "CLONE_NEWNET"},
 		{unix.CLONE_NEWIPC, "CLONE_NEWIPC"}, {unix.CLONE_NEWUTS, "CLONE_NEWUTS"}, {unix.CLONE_NEWCGROUP, "CLONE_NEWCGROUP"}, {unix.CLONE_NEWTIME, "CLONE_NEWTIME"},
-		{unix.CLONE_PARENT, "CLONE_PARENT"}, {unix.CLONE_PARENT_SETTID, "CLONE_PARENT_SETTID"}, {unix.CLONE_VM, "CLONE_VM"}, {unix.CLONE_VFORK, "CLONE_VFORK"},
+		{unix.CLONE_PARENT, "CLONE_PARENT"},
 	}
 
 	fsconfigNames = []name{{unix.FSCONFIG_SET_FLAG, "FSCONFIG_SET_FLAG"}, {unix.FSCONFIG_SET_STRING, "FSCONFIG_SET_STRING"}, {unix.FSCONFIG_SET_FD, "FSCONFIG_SET_FD"}, {unix.FSCONFIG_CMD_CREATE, "FSCONFIG_CMD_CREATE"}}
@@ -158,3 +158,12 @@ func MountAttr(set, clear, propagation uint64) *Data {
 
 // CloneFlags prints the namespaces of clone flags.
 func CloneFlags(flags uint64) string { return flagText(cloneNames, flags) }
+
+// CloneArgs is struct clone_args of clone3(2) for a process that is made by
+// the main section, and CloneArgsSize its size in bytes.
+func CloneArgs(flags uint64) *Data {
+	return Words("{"+flagText(cloneNames, flags)+"}", flags, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+}
+
+// CloneArgsSize is the size in bytes of what [CloneArgs] makes.
+const CloneArgsSize = 88

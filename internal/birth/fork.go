@@ -12,20 +12,15 @@ import (
 )
 
 // preludeMemory bounds a prelude; it is mostly untouched.
-const preludeMemory = 1 << 20
+const (
+	preludeMemory = 1 << 16
+	unusedStack   = 1 << 12
+)
 
-// Executable compiles the program's main section into a sealed memfd, which
-// the caller closes. Linux 6.3 wants MFD_EXEC where vm.memfd_noexec is set;
-// older kernels do not know the flag.
-func Executable(p *Program, in Inputs, opts Options) (*os.File, error) {
-	memory, err := encode(&p.Main, dataAddress, p.Prelude.Len(), in, opts)
-	if err != nil {
-		return nil, err
-	}
-	image, err := executable(memory)
-	if err != nil {
-		return nil, err
-	}
+// Memfd makes an empty file for [Program.Compile], which the caller closes.
+// Linux 6.3 wants MFD_EXEC where vm.memfd_noexec is set; older kernels do not
+// know the flag.
+func Memfd() (*os.File, error) {
 	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
 	fd, err := unix.MemfdCreate("airplant", flags|unix.MFD_EXEC)
 	if errors.Is(err, unix.EINVAL) {
@@ -34,45 +29,29 @@ func Executable(p *Program, in Inputs, opts Options) (*os.File, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("memfd_create", err)
 	}
-	f := os.NewFile(uintptr(fd), "memfd:airplant")
+	return os.NewFile(uintptr(fd), "memfd:airplant"), nil
+}
+
+// Compile writes the executable of the main section to a file from [Memfd] and
+// seals it. A prelude that executes it must wait until then.
+func (p *Program) Compile(f *os.File, in Inputs, opts Options) error {
+	memory, err := encode(&p.Main, dataAddress, p.Prelude.Len(), in, opts)
+	if err != nil {
+		return err
+	}
+	image, err := executable(memory)
+	if err != nil {
+		return err
+	}
 	if _, err := f.Write(image); err != nil {
-		return nil, errors.Join(err, f.Close())
+		return err
 	}
 	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
 	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
-		return nil, errors.Join(fmt.Errorf("seal the executable: %w", err), f.Close())
+		return fmt.Errorf("seal the executable: %w", err)
 	}
-	return f, nil
+	return nil
 }
-
-// second replaces the first process, which has ended, by the one that its
-// prelude made; pid is 0 when it came not so far. The second is our child too
-// and not yet waited for, so its pid cannot have been used again.
-func (c *Child) second(pid int) (*Child, error) {
-	if pid == 0 {
-		return c, nil
-	}
-	_, err := unix.Wait4(c.PID, nil, 0, nil)
-	if err = errors.Join(os.NewSyscallError("wait4", err), c.PidFD.Close()); err != nil {
-		return nil, err
-	}
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return nil, os.NewSyscallError("pidfd_open", err)
-	}
-	return &Child{PID: pid, PidFD: os.NewFile(uintptr(fd), "pidfd")}, nil
-}
-
-// CloneArgs is struct clone_args of clone3(2) for a second process; see
-// [Program.Second].
-func CloneArgs(flags uint64, pid *Data) *Data {
-	flags |= unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_PARENT | unix.CLONE_PARENT_SETTID
-	d := Words("{"+flagText(cloneNames, flags)+"}", flags, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-	return d.Point(24, pid)
-}
-
-// CloneArgsSize is the size in bytes of what [CloneArgs] makes.
-const CloneArgsSize = 88
 
 // Error is an instruction that failed in the child.
 type Error struct {
@@ -83,6 +62,9 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
+	if e.Call == Value {
+		return fmt.Sprintf("%s: %s", e.Label, e.Errno)
+	}
 	return fmt.Sprintf("%s: %s: %s (instruction %d)", e.Label, e.Call, e.Errno, e.Index)
 }
 
@@ -97,23 +79,32 @@ const MessageLen = 8
 func Message(n uint32) *Data {
 	b := binary.LittleEndian.AppendUint32(nil, ^n)
 	b = binary.LittleEndian.AppendUint32(b, 0)
-	return Bytes(fmt.Sprintf("sync point %d", n), b)
+	return Bytes(fmt.Sprintf("sync point %d", n), append(b, 0, 0, 0, 0))
 }
 
-// ReadReport reads one message. It returns the sync point that the child has
-// come to, an *[Error], or io.EOF when all descriptors for the input are
-// closed: the child has executed its program, or died.
-func (p *Program) ReadReport(r io.Reader) (point uint32, err error) {
+// MessageValue is the offset in a message at which a result may be stored, of
+// which the parent gets 32 bits.
+const MessageValue = 4
+
+// Told is a message of a child.
+type Told struct {
+	Point uint32 // the sync point that it has come to
+	Value uint32
+}
+
+// ReadReport reads one message. It returns what the child tells at a sync
+// point, an *[Error], or io.EOF when all descriptors for the input are closed:
+// the child has executed its program, or died.
+func (p *Program) ReadReport(r io.Reader) (Told, error) {
 	var b [MessageLen]byte
 	if _, err := io.ReadFull(r, b[:]); err != nil {
-		return 0, err
+		return Told{}, err
 	}
-	index := binary.LittleEndian.Uint32(b[:])
-	errno := syscall.Errno(binary.LittleEndian.Uint32(b[4:]))
-	if errno == 0 {
-		return ^index, nil
+	index, value := binary.LittleEndian.Uint32(b[:]), binary.LittleEndian.Uint32(b[4:])
+	if index >= 1<<31 {
+		return Told{Point: ^index, Value: value}, nil
 	}
-	return 0, p.failure(int(index), errno)
+	return Told{}, p.failure(int(index), syscall.Errno(value))
 }
 
 func (p *Program) failure(index int, errno syscall.Errno) error {

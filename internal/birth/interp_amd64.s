@@ -92,10 +92,10 @@ TEXT ·addresses(SB),NOSPLIT,$0-16
 	MOVQ AX, interp+8(FP)
 	RET
 
-// func vfork(args *cloneArgs, size uintptr, prelude uintptr, masks *[2]uint64) (result int)
+// func clone(args *cloneArgs, size uintptr, prelude uintptr, masks *[2]uint64) (result int)
 // All signals stay blocked in the child, which shares our memory and must not
 // run Go's handlers; masks is all ones and room for the old mask.
-TEXT ·vfork(SB),NOSPLIT|NOFRAME,$0-40
+TEXT ·clone(SB),NOSPLIT|NOFRAME,$0-40
 	MOVL $const_sigSetmask, DI
 	MOVQ masks+24(FP), SI
 	LEAQ 8(SI), DX

@@ -90,10 +90,10 @@ TEXT ·addresses(SB),NOSPLIT,$0-16
 	MOVD R0, interp+8(FP)
 	RET
 
-// func vfork(args *cloneArgs, size uintptr, prelude uintptr, masks *[2]uint64) (result int)
+// func clone(args *cloneArgs, size uintptr, prelude uintptr, masks *[2]uint64) (result int)
 // All signals stay blocked in the child, which shares our memory and must not
 // run Go's handlers; masks is all ones and room for the old mask.
-TEXT ·vfork(SB),NOSPLIT|NOFRAME,$0-40
+TEXT ·clone(SB),NOSPLIT|NOFRAME,$0-40
 	MOVD $const_sigSetmask, R0
 	MOVD masks+24(FP), R1
 	ADD  $8, R1, R2

@@ -72,6 +72,7 @@ type Host struct {
 	// AppArmor is our profile, or empty where AppArmor is off.
 	AppArmor string
 	Devices  map[string]bool // whether the device node is there at all
+	Systemd  bool            // systemd started this host, sd_booted(3)
 }
 
 // Knobs that explain a refusal.
@@ -91,6 +92,7 @@ const (
 type Maps struct {
 	SubUIDs, SubGIDs uint64 // how many subordinate ids
 	Err              string // what is wrong with the files
+	Free             uint64 // the first id above all ranges of all users
 	// NewUIDMap and NewGIDMap are paths, empty if not installed.
 	NewUIDMap, NewGIDMap string
 	Unprivileged         []string // helpers that are neither setuid root nor have file capabilities

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -180,8 +181,34 @@ func maps(c Caller) (m Maps) {
 	for _, r := range gids {
 		m.SubGIDs += uint64(r.Count)
 	}
+	m.Free = firstFree("/etc/subuid", "/etc/subgid")
 	m.NewUIDMap, m.NewGIDMap = helper(&m, "newuidmap"), helper(&m, "newgidmap")
 	return m
+}
+
+// firstFree is the first id above all ranges in the files, and above those
+// that useradd(8) gives to users on most hosts.
+func firstFree(files ...string) uint64 {
+	free := uint64(524288)
+	for _, file := range files {
+		f, err := os.Open(file)
+		if err != nil {
+			continue
+		}
+		for lines := bufio.NewScanner(f); lines.Scan(); {
+			field := strings.Split(strings.TrimSpace(lines.Text()), ":")
+			if len(field) != 3 {
+				continue
+			}
+			first, err1 := strconv.ParseUint(field[1], 10, 32)
+			count, err2 := strconv.ParseUint(field[2], 10, 32)
+			if err1 == nil && err2 == nil {
+				free = max(free, first+count)
+			}
+		}
+		f.Close()
+	}
+	return free
 }
 
 func helper(m *Maps, name string) string {

@@ -72,6 +72,11 @@ func TestGatherWithSubids(t *testing.T) {
 			t.Errorf("%s: %+v", name, f.Tries[name])
 		}
 	}
+	for name, try := range f.Tries {
+		if try.Errno == syscall.EINVAL || try.Errno == syscall.EFAULT {
+			t.Errorf("%s was tried wrongly: %+v", name, try)
+		}
+	}
 	if !CanRun(Judge(f)) {
 		t.Errorf("containers cannot run: %+v", Judge(f))
 	}
@@ -185,6 +190,16 @@ func TestProbeRefusesWhatItDoesNotKnow(t *testing.T) {
 		if got := RunProbe(args, strings.NewReader(""), &bytes.Buffer{}); got != 2 {
 			t.Errorf("RunProbe(%q) = %d", args, got)
 		}
+	}
+}
+
+func TestFirstFreeIsAboveEverybodysRanges(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "subuid")
+	if err := os.WriteFile(file, []byte("moss:100000:65536\nfern:600000:65536\nbroken\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := firstFree(file, file+"-missing"); got != 665536 {
+		t.Errorf("first free id is %d", got)
 	}
 }
 

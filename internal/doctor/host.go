@@ -83,7 +83,7 @@ func restrictions(file string) (seccomp, noNewPrivs bool) {
 }
 
 func host() Host {
-	h := Host{Knobs: map[string]int{}, Devices: map[string]bool{}}
+	h := Host{Systemd: booted(), Knobs: map[string]int{}, Devices: map[string]bool{}}
 	var uts unix.Utsname
 	if unix.Uname(&uts) == nil {
 		h.Release, h.Machine = unix.ByteSliceToString(uts.Release[:]), unix.ByteSliceToString(uts.Machine[:])
@@ -208,8 +208,8 @@ func userSystemd(c Caller, getenv func(string) string) string {
 	if c.RuntimeDir != "" {
 		sockets = append(sockets, filepath.Join(c.RuntimeDir, "systemd/private"))
 	}
-	// A bus leads to systemd only on a host that systemd started, sd_booted(3).
-	if _, err := os.Stat("/run/systemd/system"); err == nil {
+	// A bus leads to systemd only on a host that systemd started.
+	if booted() {
 		if c.RuntimeDir != "" {
 			sockets = append(sockets, filepath.Join(c.RuntimeDir, "bus"))
 		}
@@ -224,6 +224,11 @@ func userSystemd(c Caller, getenv func(string) string) string {
 		}
 	}
 	return ""
+}
+
+func booted() bool {
+	_, err := os.Stat("/run/systemd/system")
+	return err == nil
 }
 
 // answersOn reports whether somebody listens on a socket. Package net would

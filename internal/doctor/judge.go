@@ -199,7 +199,7 @@ func needsSubids(f Facts) bool {
 }
 
 func subids(f Facts) Line {
-	const name, usual = "subids", 65536
+	const name = "subids"
 	l := Line{Name: name, Status: OK}
 	n := min(f.Maps.SubUIDs, f.Maps.SubGIDs)
 	login := f.Caller.Login
@@ -209,20 +209,27 @@ func subids(f Facts) Line {
 	switch {
 	case f.Maps.Err != "":
 		l.Status, l.Text = Degraded, f.Maps.Err
-	case n >= usual:
+	case n >= usualSubids:
 		l.Text = fmt.Sprintf("%d uids and %d gids for %s", f.Maps.SubUIDs, f.Maps.SubGIDs, login)
 	case !needsSubids(f):
 		l.Text = "not needed by root"
 	case n == 0:
 		l.Status = Missing
 		l.Text = "none for " + login + " in /etc/subuid and /etc/subgid"
-		l.Fix = "sudo usermod --add-subuids 524288-589823 --add-subgids 524288-589823 " + login
+		l.Fix = subidFix(f.Maps.Free, login)
 	default:
 		l.Status = Degraded
 		l.Text = fmt.Sprintf("%d uids and %d gids for %s: images with ids above fail", f.Maps.SubUIDs, f.Maps.SubGIDs, login)
-		l.Fix = "sudo usermod --add-subuids 524288-589823 --add-subgids 524288-589823 " + login
+		l.Fix = subidFix(f.Maps.Free, login)
 	}
 	return l
+}
+
+const usualSubids = 65536
+
+func subidFix(first uint64, login string) string {
+	ids := fmt.Sprintf("%d-%d", first, first+usualSubids-1)
+	return "sudo usermod --add-subuids " + ids + " --add-subgids " + ids + " " + login
 }
 
 func mapHelpers(f Facts) Line {

@@ -16,7 +16,7 @@ func good() Facts {
 			Release: "6.12.0", Machine: "x86_64", Knobs: map[string]int{knobMaxUser: 96365},
 			Devices: map[string]bool{devFUSE: true, devTUN: true},
 		},
-		Maps:   Maps{SubUIDs: 65536, SubGIDs: 65536, NewUIDMap: "/usr/bin/newuidmap", NewGIDMap: "/usr/bin/newgidmap"},
+		Maps:   Maps{SubUIDs: 65536, SubGIDs: 65536, Free: 700000, NewUIDMap: "/usr/bin/newuidmap", NewGIDMap: "/usr/bin/newgidmap"},
 		Store:  Store{Dir: "/home/fern", FS: "ext4"},
 		Cgroup: Cgroup{Layout: "v2", Dir: "/sys/fs/cgroup/fern", Writable: true, Controllers: []string{"cpu", "memory", "pids"}},
 		Tries:  map[string]Try{},
@@ -156,13 +156,13 @@ func TestJudgeUserNamespaces(t *testing.T) {
 
 func TestJudgeIdentity(t *testing.T) {
 	without := func(f *Facts) {
-		f.Maps = Maps{}
+		f.Maps = Maps{Free: 700000}
 		delete(f.Tries, TryHelpers)
 	}
 	check(t, []judgement{
 		{"subids", func(*Facts) {}, "identity", OK, false, "65536", ""},
 		{"one id", without, "identity", Degraded, false, "one id", ""},
-		{"no subids", without, "subids", Missing, false, "fern", "--add-subuids"},
+		{"no subids", without, "subids", Missing, false, "fern", "--add-subuids 700000-765535 --add-subgids 700000-765535 fern"},
 		{"no helpers", without, "id map helpers", Missing, false, "not installed", "uidmap"},
 		{"few subids", func(f *Facts) { f.Maps.SubGIDs = 1000 }, "subids", Degraded, false, "1000 gids", "--add-subgids"},
 		{"host root", func(f *Facts) { without(f); f.Caller.UID = 0 }, "identity", OK, false, "host root", ""},
@@ -192,7 +192,7 @@ func TestJudgeIdentity(t *testing.T) {
 
 func TestJudgeFiles(t *testing.T) {
 	check(t, []judgement{
-		{"no runtime directory", func(f *Facts) { f.Caller.RuntimeDir = "" }, "runtime directory", Degraded, false, "/tmp", "enable-linger"},
+		{"no runtime directory", func(f *Facts) { f.Caller.RuntimeDir = "" }, "runtime directory", Degraded, false, "/tmp", "install -d"},
 		{"another's runtime directory", func(f *Facts) { f.Caller.RuntimeErr = "belongs to uid 0" }, "runtime directory", Missing, true, "uid 0", "unset"},
 		{"no store", func(f *Facts) {
 			f.Store.Err = "read-only file system"
@@ -225,7 +225,9 @@ func TestJudgeFiles(t *testing.T) {
 
 func TestJudgeTheRest(t *testing.T) {
 	check(t, []judgement{
-		{"cgroups of root", func(f *Facts) { f.Cgroup.Writable = false }, "cgroup", Degraded, false, "not ours", "enable-linger"},
+		{"cgroups of root, no systemd", func(f *Facts) { f.Cgroup.Writable = false }, "cgroup", Degraded, false, "not ours", "mkdir /sys/fs/cgroup/fern/airplant"},
+		{"cgroups of root", func(f *Facts) { f.Cgroup.Writable, f.Host.Systemd = false, true }, "cgroup", Degraded, false, "not ours", "enable-linger"},
+		{"hybrid cgroups of root", func(f *Facts) { f.Cgroup.Writable, f.Cgroup.Layout = false, "hybrid" }, "cgroup", Degraded, false, "not ours", "unified"},
 		{"cgroups of systemd", func(f *Facts) {
 			f.Cgroup.Writable, f.Cgroup.Systemd = false, "/run/user/1000/systemd/private"
 		}, "cgroup", OK, false, "systemd", ""},

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"syscall"
 )
@@ -14,7 +15,10 @@ func runtimeDir(f Facts) Line {
 	case f.Caller.RuntimeDir == "":
 		l.Status = Degraded
 		l.Text = "$XDG_RUNTIME_DIR is not set: a directory in /tmp is used, which may outlive a reboot"
-		l.Fix = `sudo loginctl enable-linger "$USER" && export XDG_RUNTIME_DIR=/run/user/$(id -u)`
+		l.Fix = "sudo install -d -m 700 -o $(id -u) /run/user/$(id -u) && export XDG_RUNTIME_DIR=/run/user/$(id -u)"
+		if f.Host.Systemd {
+			l.Fix = `sudo loginctl enable-linger "$USER" && export XDG_RUNTIME_DIR=/run/user/$(id -u)`
+		}
 	case f.Caller.RuntimeErr != "":
 		l.Status, l.Blocks = Missing, true
 		l.Text = "$XDG_RUNTIME_DIR, " + f.Caller.RuntimeDir + ": " + f.Caller.RuntimeErr
@@ -80,10 +84,7 @@ func device(f Facts, name, path, try, module, without string) Line {
 		l.Fix = "sudo modprobe " + module + "   # in an outer container: --device " + path
 	case t.Done && t.Step == "open" && denied(t.Errno):
 		l.Text = path + " cannot be opened: " + t.Errno.Error()
-		l.Fix = "sudo chmod 666 " + path
-		if module == "tun" { // udev undoes a chmod at the next boot; its own default is 666
-			l.Fix += "   # udev's own default"
-		}
+		l.Fix = "sudo chmod 666 " + path + "   # udev's own default"
 	default:
 		l.Text = path + ": " + because(t)
 	}
@@ -139,7 +140,15 @@ func cgroupLine(f Facts) Line {
 		return l
 	case !g.Writable && g.Systemd == "":
 		l.Text = fmt.Sprintf("%s, %s is not ours and no systemd of the user answers%s", g.Layout, g.Dir, without)
-		l.Fix = `sudo loginctl enable-linger "$USER"   # and log in again, so that $XDG_RUNTIME_DIR/systemd is there`
+		switch {
+		case g.Layout == "hybrid":
+			l.Fix = unifyFix()
+		case f.Host.Systemd:
+			l.Fix = `sudo loginctl enable-linger "$USER"   # and log in again, so that $XDG_RUNTIME_DIR/systemd is there`
+		default:
+			dir := filepath.Join(g.Dir, "airplant")
+			l.Fix = fmt.Sprintf("sudo mkdir %s && sudo chown -R $(id -u) %[1]s && echo $$ | sudo tee %[1]s/cgroup.procs", dir)
+		}
 		return l
 	}
 	way := "delegated: " + g.Dir

@@ -136,7 +136,7 @@ func (r *Runtime) Delete(id string, force bool) (err error) {
 		}
 		return err
 	}
-	if c.Record, err = r.read(id); err != nil && !(force && errors.Is(err, ErrNotExist)) {
+	if c.Record, err = r.read(id); err != nil {
 		return errors.Join(err, c.close())
 	}
 	// We hold the lock, so a container without a pid has lost its creator.

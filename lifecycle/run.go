@@ -29,7 +29,14 @@ func (r *Runtime) Run(id string, spec *specs.Spec, o *RunOptions) (status int, e
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 	}
-	b, err := r.bear(id, spec, &o.CreateOptions, false)
+	var signals chan os.Signal
+	listen := func() {
+		if !o.Detach {
+			signals = make(chan os.Signal, len(forwarded))
+			signal.Notify(signals, forwarded...)
+		}
+	}
+	b, err := r.bear(id, spec, &o.CreateOptions, false, listen)
 	if err != nil {
 		return 0, err
 	}
@@ -39,18 +46,22 @@ func (r *Runtime) Run(id string, spec *specs.Spec, o *RunOptions) (status int, e
 	if o.Detach {
 		return 0, errors.Join(b.container.close(), b.close())
 	}
-	status, err = b.foreground()
+	status, err = b.foreground(signals)
 	if !o.Keep {
 		err = errors.Join(err, b.container.relock(), b.container.remove())
 	}
 	return status, errors.Join(err, b.close())
 }
 
+// forwarded are the signals that are handed on. Those that the terminal sends
+// to background processes stay, and so do the end of a child and what the Go
+// runtime uses. Each costs a little to listen to, so the rest is left out.
+var forwarded = []os.Signal{
+	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGCONT, unix.SIGTSTP, unix.SIGWINCH,
+}
+
 // foreground waits for the container's end.
-func (b *newborn) foreground() (int, error) {
-	signals := make(chan os.Signal, 64)
-	signal.Notify(signals)
-	defer signal.Stop(signals)
+func (b *newborn) foreground(signals <-chan os.Signal) (int, error) {
 	var t *relay
 	if b.console != nil {
 		var err error
@@ -70,18 +81,12 @@ func (b *newborn) foreground() (int, error) {
 	return status, err
 }
 
-// forward hands a signal on to the container. A signal that ends nothing or
-// belongs to us stays: the end of a child, the Go runtime's own, the window's
-// size, and what the terminal sends to its background processes.
+// forward hands a signal on to the container; the window's size belongs to the
+// terminal, where there is one.
 func (b *newborn) forward(s os.Signal, t *relay) {
-	switch s {
-	case unix.SIGCHLD, unix.SIGURG, unix.SIGPIPE, unix.SIGTTIN, unix.SIGTTOU:
+	if s == unix.SIGWINCH && t != nil {
+		t.resize()
 		return
-	case unix.SIGWINCH:
-		if t != nil {
-			t.resize()
-			return
-		}
 	}
 	if sig, ok := s.(unix.Signal); ok {
 		// The process may just have ended.

@@ -70,28 +70,31 @@ func checkID(id string) error {
 	return nil
 }
 
-// add makes the folder of a new container and locks it.
-func (r *Runtime) add(rec Record) (*container, error) {
-	if err := checkID(rec.ID); err != nil {
+// add makes the folder of a new container and locks it. A folder without a
+// state.json is a container in the making, or, without a lock, what is left of
+// one; so the folder is made before anything else.
+func (r *Runtime) add(id string) (*container, error) {
+	if err := checkID(id); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(r.Root, 0o700); err != nil {
+	path := filepath.Join(r.Root, id)
+	err := os.Mkdir(path, 0o700)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.MkdirAll(r.Root, 0o700); err == nil {
+			err = os.Mkdir(path, 0o700)
+		}
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("%w: %s", ErrExist, id)
+	}
+	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(r.Root, rec.ID)
-	if err := os.Mkdir(path, 0o700); errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("%w: %s", ErrExist, rec.ID)
-	} else if err != nil {
-		return nil, err
-	}
-	c, err := r.lock(rec.ID)
+	c, err := r.lock(id)
 	if err != nil {
 		return nil, errors.Join(err, os.Remove(path))
 	}
-	c.Record = rec
-	if err := c.save(); err != nil {
-		return nil, errors.Join(err, c.remove())
-	}
+	c.ID = id
 	return c, nil
 }
 
@@ -136,6 +139,9 @@ func (r *Runtime) read(id string) (Record, error) {
 	}
 	text, err := os.ReadFile(filepath.Join(r.Root, id, stateFile))
 	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(filepath.Join(r.Root, id)); err == nil {
+			return Record{ID: id}, nil
+		}
 		return rec, fmt.Errorf("%w: %s", ErrNotExist, id)
 	}
 	if err != nil {
@@ -166,7 +172,12 @@ func (c *container) save() error {
 
 // remove removes the container's folder and lets go of its lock.
 func (c *container) remove() error {
-	return errors.Join(os.RemoveAll(c.path), c.close())
+	for _, name := range []string{startSocket, stateFile, stateFile + ".new"} {
+		if err := os.Remove(filepath.Join(c.path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return errors.Join(err, c.close())
+		}
+	}
+	return errors.Join(os.Remove(c.path), c.close())
 }
 
 func (c *container) close() error { return c.dir.Close() }

@@ -39,6 +39,9 @@ func (c *explainCmd) Run(e *env) error {
 	}
 	r := &lifecycle.Runtime{Host: host}
 	p, err := r.Plan(spec, &lifecycle.CreateOptions{Bundle: bundle}, c.Create)
+	if err == nil {
+		err = p.Complete()
+	}
 	if err != nil {
 		return err
 	}

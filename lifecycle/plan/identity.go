@@ -91,22 +91,39 @@ func (b *builder) callerIsRoot(list []specs.LinuxIDMapping, id int) bool {
 	return ok && inside == 0
 }
 
-// prelude is what runs in the vfork child.
+// prelude is what runs in our memory. In the usual case that is all that
+// happens to ids and namespaces. Where namespaces are joined it does nothing:
+// whoever lives in them could trace the child, so it is the executable that
+// enters them.
 func (b *builder) prelude() error {
 	s := &b.plan.Prelude
-	var flags uint64
+	b.inherit(s)
+	if len(b.shared) == 0 {
+		b.plan.CloneFlags = b.newFlags()
+		b.ownIDs(s)
+	}
+	b.await(s, "wait for the id maps and the executable", birth.In(birth.Report))
+	if len(b.shared) == 0 {
+		b.becomeRoot(s)
+	}
+	s.Do("become the container's executable", birth.Execveat, birth.In(Executable), birth.Str(""),
+		birth.Ptr(birth.Vector([]string{"airplant-container"})), birth.Ptr(birth.Vector(nil)), birth.Int(unix.AT_EMPTY_PATH))
+	return nil
+}
+
+// newFlags are the namespaces that clone makes. A time namespace is made by
+// unshare, and entered by execve.
+func (b *builder) newFlags() (flags uint64) {
 	for _, n := range namespaceFlags {
-		// A time namespace is entered by unshare and execve, not by clone.
 		if b.created[n.kind] && n.kind != specs.TimeNamespace {
 			flags |= n.flag
 		}
 	}
-	b.plan.CloneFlags = flags
-	if len(b.shared) > 0 {
-		b.join(s, flags)
-		b.plan.CloneFlags = 0
-	}
-	b.inherit(s)
+	return flags
+}
+
+// ownIDs makes what the child itself can make as soon as it exists.
+func (b *builder) ownIDs(s *birth.Section) {
 	if b.created[specs.TimeNamespace] {
 		b.timeNamespace(s)
 	}
@@ -115,13 +132,36 @@ func (b *builder) prelude() error {
 		write(s, "write the gid map", "/proc/self/gid_map", userns.Text(b.plan.Map.GIDs))
 		write(s, "write the uid map", "/proc/self/uid_map", userns.Text(b.plan.Map.UIDs))
 	}
-	rootAtExec := b.plan.MapBy == MapSelf && b.setupUID() == 0 || b.plan.MapBy == MapNone && b.host.Privileged && b.shared[specs.UserNamespace] == ""
-	if !rootAtExec {
+}
+
+// await stops until the parent sends a byte, and ends when it has gone.
+func (b *builder) await(s *birth.Section, label string, from birth.Arg) {
+	gone, ok := &birth.Mark{}, &birth.Mark{}
+	s.Do(label, birth.Read, from, birth.Ptr(birth.Cell("byte")), birth.Int(1)).On(0, 0, gone).OnOK(ok)
+	s.Here(gone)
+	s.Do("the parent has gone", birth.ExitGroup, birth.Int(1))
+	s.Here(ok)
+}
+
+// becomeRoot becomes id 0 of the new user namespace, where there is one, and
+// else keeps the capabilities over execve, which drops them for other ids. A
+// change of ids makes the memory undumpable (prctl(2)), and it is ours.
+func (b *builder) becomeRoot(s *birth.Section) {
+	m := &b.plan.Map
+	switch {
+	case b.plan.MapBy == MapNone:
+		return
+	case b.setupUID() != 0:
 		b.keepCapabilities(s)
+		return
 	}
-	s.Do("become the container's executable", birth.Execveat, birth.In(Executable), birth.Str(""),
-		birth.Ptr(birth.Vector([]string{"airplant-container"})), birth.Ptr(birth.Vector(nil)), birth.Int(unix.AT_EMPTY_PATH))
-	return nil
+	if !b.callerIsRoot(m.GIDs, b.host.GID) {
+		s.Do("become group 0 of the user namespace", birth.Setresgid, birth.Int(0), birth.Int(0), birth.Int(0))
+	}
+	if !b.callerIsRoot(m.UIDs, b.host.UID) {
+		s.Do("become user 0 of the user namespace", birth.Setresuid, birth.Int(0), birth.Int(0), birth.Int(0))
+		s.Do("stay dumpable", birth.Prctl, birth.Int(unix.PR_SET_DUMPABLE), birth.Int(1), birth.Int(0), birth.Int(0), birth.Int(0))
+	}
 }
 
 // inherit gives the sockets of the main section their descriptors, right above
@@ -139,33 +179,59 @@ func (b *builder) inherit(s *birth.Section) {
 	}
 }
 
+// strays closes what our own process inherited and does not know.
+func (b *builder) strays() error {
+	b.do("close stray descriptors", birth.CloseRange, birth.Int(b.firstFree()+len(b.plan.inputs)), birth.Int(uint32(1<<32-1)), birth.Int(0))
+	return nil
+}
+
 // join enters namespaces that exist. The pid namespace is entered by children
 // only, and a new user namespace must be made after the others are entered, so
-// a second process is cloned, as a child of ours.
-func (b *builder) join(s *birth.Section, flags uint64) {
-	type target struct {
-		label string
-		flag  uint64
-		fd    *birth.Data
+// the process forks, and the child takes its place as a child of ours; the
+// parent learns its pid.
+//
+// From before it enters a user namespace the process cannot be traced, and its
+// memory belongs to the host's user namespace, in which it was executed.
+func (b *builder) join() error {
+	if len(b.shared) == 0 {
+		return nil
 	}
-	var list []target
+	s := &b.plan.Main
+	if b.shared[specs.UserNamespace] != "" {
+		s.Do("stay untraceable", birth.Prctl, birth.Int(unix.PR_SET_DUMPABLE), birth.Int(0), birth.Int(0), birth.Int(0), birth.Int(0))
+	}
+	var fds []*birth.Data
+	var flags []uint64
+	var labels []string
 	for _, n := range namespaceFlags {
-		path, ok := b.shared[n.kind]
-		if !ok {
-			continue
+		if path, ok := b.shared[n.kind]; ok {
+			fd, label := birth.Cell(string(n.kind)+" namespace"), fmt.Sprintf("join the %s namespace %s", n.kind, path)
+			s.Do(label, birth.Openat, birth.Int(unix.AT_FDCWD), birth.Str(path), birth.Int(unix.O_RDONLY|unix.O_CLOEXEC), birth.Int(0)).Into(fd)
+			fds, flags, labels = append(fds, fd), append(flags, n.flag), append(labels, label)
 		}
-		t := target{fmt.Sprintf("join the %s namespace %s", n.kind, path), n.flag, birth.Cell(string(n.kind) + " namespace")}
-		s.Do(t.label, birth.Openat, birth.Int(unix.AT_FDCWD), birth.Str(path), birth.Int(unix.O_RDONLY|unix.O_CLOEXEC), birth.Int(0)).Into(t.fd)
-		list = append(list, t)
 	}
-	for _, t := range list {
-		s.Do(t.label, birth.Setns, birth.Load(t.fd), birth.Int(t.flag))
+	for n, fd := range fds {
+		s.Do(labels[n], birth.Setns, birth.Load(fd), birth.Int(flags[n]))
 	}
-	b.plan.Second = birth.Cell("pid")
-	child := &birth.Mark{}
-	s.Do("fork into the namespaces", birth.Clone3, birth.Ptr(birth.CloneArgs(flags, b.plan.Second)), birth.Int(birth.CloneArgsSize)).On(0, 0, child)
+	child, message := &birth.Mark{}, birth.Message(Forked)
+	s.Do("fork into the namespaces", birth.Clone3, birth.Ptr(birth.CloneArgs(b.newFlags()|unix.CLONE_PARENT)), birth.Int(birth.CloneArgsSize)).
+		IntoAt(message, birth.MessageValue).On(0, 0, child)
+	s.Do("tell the new pid", birth.Write, birth.In(birth.Report), birth.Ptr(message), birth.Int(birth.MessageLen))
 	s.Do("end the joining process", birth.ExitGroup, birth.Int(0))
 	s.Here(child)
+	b.plan.Joins = true
+	b.ownIDs(s)
+	b.await(s, "wait for the parent", birth.In(birth.Report))
+	if b.shared[specs.UserNamespace] != "" {
+		// 0 may not be mapped there.
+		s.Do("become group 0 of the user namespace", birth.Setresgid, birth.Int(0), birth.Int(0), birth.Int(0)).Ignore(unix.EINVAL)
+		s.Do("become user 0 of the user namespace", birth.Setresuid, birth.Int(0), birth.Int(0), birth.Int(0)).Ignore(unix.EINVAL)
+		return nil
+	}
+	if b.plan.MapBy != MapNone && b.setupUID() == 0 {
+		b.becomeRoot(s)
+	}
+	return nil
 }
 
 // timeNamespace makes a time namespace, which execve enters (Linux 6.1;
@@ -196,39 +262,4 @@ func write(s *birth.Section, label, path, text string) {
 	s.Do(label, birth.Openat, birth.Int(unix.AT_FDCWD), birth.Str(path), birth.Int(unix.O_WRONLY|unix.O_CLOEXEC), birth.Int(0)).Into(fd)
 	s.Do(label, birth.Write, birth.Load(fd), birth.Str(text), birth.Int(len(text)))
 	s.Do(label, birth.Close, birth.Load(fd))
-}
-
-// strays closes what our own process inherited and does not know.
-func (b *builder) strays() error {
-	b.do("close stray descriptors", birth.CloseRange, birth.Int(b.firstFree()+len(b.plan.inputs)), birth.Int(uint32(1<<32-1)), birth.Int(0))
-	return nil
-}
-
-// awaitMaps stops until the parent has written the maps, and becomes root of
-// the namespace where there is one.
-func (b *builder) awaitMaps() error {
-	if b.plan.MapBy == MapHelpers || b.plan.MapBy == MapDirect {
-		gone, ok := &birth.Mark{}, &birth.Mark{}
-		b.do("wait for the id maps", birth.Read, birth.In(birth.Report), birth.Ptr(birth.Cell("byte")), birth.Int(1)).On(0, 0, gone).OnOK(ok)
-		b.here(gone)
-		b.do("the parent has gone", birth.ExitGroup, birth.Int(1))
-		b.here(ok)
-	}
-	joined := b.shared[specs.UserNamespace] != ""
-	if !joined && (b.plan.MapBy == MapNone || b.setupUID() != 0) {
-		return nil
-	}
-	if joined || !b.callerIsRoot(b.plan.Map.GIDs, b.host.GID) {
-		i := b.do("become group 0 of the user namespace", birth.Setresgid, birth.Int(0), birth.Int(0), birth.Int(0))
-		if joined {
-			i.Ignore(unix.EINVAL) // not mapped there
-		}
-	}
-	if joined || !b.callerIsRoot(b.plan.Map.UIDs, b.host.UID) {
-		i := b.do("become user 0 of the user namespace", birth.Setresuid, birth.Int(0), birth.Int(0), birth.Int(0))
-		if joined {
-			i.Ignore(unix.EINVAL)
-		}
-	}
-	return nil
 }

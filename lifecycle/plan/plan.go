@@ -10,10 +10,10 @@
 // ignored.
 //
 // Order matters more than anything else here, and is written once, in the
-// table [steps]:
+// tables [first] and [then]:
 //
-//	prelude  join namespaces, id maps or ambient capabilities, execveat
-//	main     [wait for maps] session, namespace-wide settings, root and
+//	prelude  own id maps, wait for those of the parent, execveat
+//	main     [join namespaces, fork] session, namespace-wide settings, root and
 //	         mounts (in the host's view, through descriptors), pivot_root,
 //	         limits, capabilities, ids, [ready, wait for start], execve
 //
@@ -25,6 +25,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"airplant/internal/birth"
@@ -43,8 +44,14 @@ const (
 	Listener birth.Input = "start"
 )
 
-// Ready is the sync point of a created container.
-const Ready = 1
+// Sync points of the main section.
+const (
+	// Ready: the container is created and waits for start.
+	Ready = 1
+	// Forked: namespaces are joined; the value is the pid of the process that
+	// goes on, and waits for a byte.
+	Forked = 2
+)
 
 // Host is what a plan depends on besides the configuration.
 type Host struct {
@@ -94,9 +101,11 @@ type Plan struct {
 	CloneFlags uint64 // namespaces of the first fork
 	Map        userns.Map
 	MapBy      MapBy
+	Joins      bool // the program tells [Forked]
 
 	inputs    []birth.Input // of the main section
 	firstFree int
+	builder   *builder
 }
 
 // MainInputs are the descriptors of the main section, which the prelude puts
@@ -110,30 +119,45 @@ func (p *Plan) MainInputs() birth.Inputs {
 	return in
 }
 
+// Inputs are the names of the main section's descriptors.
+func (p *Plan) Inputs() []birth.Input { return slices.Clone(p.inputs) }
+
 // FreeFD is the lowest descriptor that is not used by the main section.
 func (p *Plan) FreeFD() int { return p.firstFree + len(p.inputs) }
 
-// New makes the plan. The specification must have passed [Check].
+// New makes the part of a plan that comes first: namespaces, id maps and the
+// prelude. [Plan.Complete] makes the rest, which may be done while the process
+// is being born.
 func New(spec *specs.Spec, host *Host, opts *Options) (*Plan, error) {
 	if err := Check(spec, host); err != nil {
 		return nil, err
 	}
-	b := &builder{spec: spec, host: host, opts: opts, plan: &Plan{firstFree: 3 + opts.PreserveFDs}}
-	for _, s := range steps {
-		if err := s(b); err != nil {
-			return nil, err
-		}
-	}
-	return b.plan, nil
+	b := &builder{spec: spec, host: host, opts: opts}
+	b.plan = &Plan{firstFree: 3 + opts.PreserveFDs, builder: b}
+	return b.plan, b.take(first)
 }
 
-// steps is the one ordered list of what happens.
-var steps = []func(*builder) error{
+// Complete makes the main section.
+func (p *Plan) Complete() error { return p.builder.take(then) }
+
+func (b *builder) take(steps []func(*builder) error) error {
+	for _, step := range steps {
+		if err := step(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// first and then are the one ordered list of what happens.
+var first = []func(*builder) error{
 	(*builder).identity,
 	(*builder).prelude,
+}
 
+var then = []func(*builder) error{
 	(*builder).strays,
-	(*builder).awaitMaps,
+	(*builder).join,
 	(*builder).session,
 	(*builder).names,
 	(*builder).loopback,

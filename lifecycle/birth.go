@@ -1,0 +1,305 @@
+package lifecycle
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"airplant/internal/birth"
+	"airplant/lifecycle/plan"
+	"airplant/userns"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// newborn is a container's first process from fork to execve.
+type newborn struct {
+	container *container
+	plan      *plan.Plan
+	inject    birth.Options
+	child     *birth.Child
+	reports   *os.File // our end of the channel
+	console   *os.File // our end, where the terminal is ours to relay
+}
+
+// close closes the descriptors; the process lives on.
+func (b *newborn) close() error {
+	err := errors.Join(b.reports.Close(), b.child.PidFD.Close(), b.child.Free())
+	if b.console != nil {
+		err = errors.Join(err, b.console.Close())
+	}
+	return err
+}
+
+// bear makes a container up to the point where its process waits for start,
+// or executes its program. When it fails, nothing of the container is left.
+// meanwhile is done while the process sets itself up.
+func (r *Runtime) bear(id string, spec *specs.Spec, o *CreateOptions, wait bool, meanwhile func()) (_ *newborn, err error) {
+	p, err := r.Plan(spec, o, wait)
+	if err != nil {
+		return nil, err
+	}
+	var helpers userns.Helpers
+	if p.MapBy == plan.MapHelpers {
+		if helpers, err = userns.FindHelpers(); err != nil {
+			return nil, err
+		}
+	}
+	c, err := r.add(id)
+	if err != nil {
+		return nil, err
+	}
+	b := &newborn{container: c, plan: p, inject: birth.NoFail()}
+	if o.Inject != nil {
+		b.inject = *o.Inject
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.undo(o.PidFile))
+		}
+	}()
+	if err := b.fork(helpers, o); err != nil {
+		return nil, err
+	}
+	if err := b.leaveJoined(helpers); err != nil {
+		return nil, err
+	}
+	c.Record = Record{
+		ID: id, Bundle: o.Bundle, Rootfs: rootfs(spec, o.Bundle), Created: time.Now().UTC(),
+		Annotations: spec.Annotations, Owner: r.Host.UID, OwnPIDs: ownPIDs(spec),
+	}
+	if err := c.started(b.child.PID); err != nil {
+		return nil, b.because(err)
+	}
+	if o.PidFile != "" {
+		if err := writePidFile(o.PidFile, b.child.PID); err != nil {
+			return nil, err
+		}
+	}
+	if meanwhile != nil {
+		meanwhile()
+	}
+	return b, b.await(wait)
+}
+
+func rootfs(spec *specs.Spec, bundle string) string {
+	if filepath.IsAbs(spec.Root.Path) {
+		return spec.Root.Path
+	}
+	return filepath.Join(bundle, spec.Root.Path)
+}
+
+func ownPIDs(spec *specs.Spec) bool {
+	return slices.ContainsFunc(spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool {
+		return n.Type == specs.PIDNamespace && n.Path == ""
+	})
+}
+
+// files are the descriptors that the program takes.
+type files map[birth.Input]*os.File
+
+func (f files) close() error {
+	var errs []error
+	for _, file := range f {
+		errs = append(errs, file.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// fork makes the process and lets it execute the main section, which is made
+// while the kernel makes the namespaces and the maps are written.
+func (b *newborn) fork(helpers userns.Helpers, o *CreateOptions) (err error) {
+	f, in, err := b.open(o)
+	defer func() { err = errors.Join(err, f.close()) }()
+	if err != nil {
+		return err
+	}
+	forked := make(chan error, 1)
+	go func() {
+		child, err := birth.Fork(&b.plan.Program, in, b.plan.CloneFlags, b.inject)
+		b.child = child
+		if err == nil && !b.plan.Joins {
+			err = b.writeMaps(helpers)
+		} else {
+			err = explainFork(err)
+		}
+		forked <- err
+	}()
+	err = b.plan.Complete()
+	if err == nil {
+		err = b.plan.Compile(f[plan.Executable], b.plan.MainInputs(), b.inject)
+	}
+	if err := errors.Join(<-forked, err); err != nil {
+		return err
+	}
+	return b.goOn()
+}
+
+// open opens what the program needs, with numbers above those of the main
+// section.
+func (b *newborn) open(o *CreateOptions) (f files, in birth.Inputs, err error) {
+	f, in = files{}, birth.Inputs{}
+	wanted := append(b.plan.Inputs(), plan.Executable)
+	for _, name := range wanted {
+		file, err := b.openOne(name, o)
+		if err != nil {
+			return f, nil, err
+		}
+		if file, err = above(file, b.plan.FreeFD()); err != nil {
+			return f, nil, err
+		}
+		f[name], in[name] = file, int(file.Fd())
+	}
+	return f, in, nil
+}
+
+func (b *newborn) openOne(name birth.Input, o *CreateOptions) (theirs *os.File, err error) {
+	switch {
+	case name == birth.Report:
+		b.reports, theirs, err = socketPair()
+	case name == plan.Listener:
+		theirs, err = b.container.listen()
+	case name == plan.Console && o.ConsoleSocket != "":
+		theirs, err = dialConsole(o.ConsoleSocket)
+	case name == plan.Console:
+		b.console, theirs, err = socketPair()
+	case name == plan.Executable:
+		theirs, err = birth.Memfd()
+	}
+	return theirs, err
+}
+
+// writeMaps writes the id maps, if that is the parent's part.
+func (b *newborn) writeMaps(helpers userns.Helpers) error {
+	var err error
+	switch b.plan.MapBy {
+	case plan.MapHelpers:
+		err = helpers.Write(b.child.PID, b.plan.Map)
+	case plan.MapDirect:
+		err = userns.WriteDirect(b.child.PID, b.plan.Map)
+	}
+	if err != nil {
+		return b.because(fmt.Errorf("write the id maps: %w", err))
+	}
+	return nil
+}
+
+// goOn lets the process go on from where it waits for us.
+func (b *newborn) goOn() error {
+	if _, err := b.reports.Write([]byte{0}); err != nil {
+		return b.because(fmt.Errorf("let the container's process go on: %w", err))
+	}
+	return nil
+}
+
+// leaveJoined follows the program from the process that has joined namespaces
+// to the one that it has forked into them.
+func (b *newborn) leaveJoined(helpers userns.Helpers) error {
+	if !b.plan.Joins {
+		return nil
+	}
+	told, err := b.plan.ReadReport(b.reports)
+	if err != nil || told.Point != plan.Forked {
+		return b.because(errors.Join(errors.New("the container's process was killed while it joined namespaces"), err))
+	}
+	// It is our child too, and not yet waited for, so its pid is its own.
+	fd, err := unix.PidfdOpen(int(told.Value), 0)
+	if err != nil {
+		return os.NewSyscallError("pidfd_open", err)
+	}
+	_, err = waitFor(b.child.PID)
+	err = errors.Join(err, b.child.PidFD.Close())
+	b.child.PID, b.child.PidFD = int(told.Value), os.NewFile(uintptr(fd), "pidfd")
+	if err = errors.Join(err, b.writeMaps(helpers)); err != nil {
+		return err
+	}
+	return b.goOn()
+}
+
+// because replaces an error that follows from the end of the child by what the
+// child reported of it.
+func (b *newborn) because(err error) error {
+	var p [1]unix.PollFd
+	p[0] = unix.PollFd{Fd: int32(b.reports.Fd()), Events: unix.POLLIN}
+	if n, _ := unix.Poll(p[:], 0); n == 1 {
+		if _, report := b.plan.ReadReport(b.reports); report != nil && !errors.Is(report, io.EOF) {
+			return report
+		}
+	}
+	return err
+}
+
+// await reads the child's word: that it is ready, or, by the end of file, that
+// it has executed its program.
+func (b *newborn) await(wait bool) error {
+	told, err := b.plan.ReadReport(b.reports)
+	switch {
+	case wait && err == nil && told.Point == plan.Ready, !wait && errors.Is(err, io.EOF):
+		return nil
+	case errors.Is(err, io.EOF):
+		return errors.New("the container's process was killed while it was set up")
+	case err == nil:
+		return fmt.Errorf("the container's process sent an unknown message %d", told.Point)
+	}
+	return err
+}
+
+// undo ends the process, if there is one, and removes the container's folder.
+func (b *newborn) undo(pidFile string) error {
+	var errs []error
+	if b.child != nil {
+		if err := unix.PidfdSendSignal(int(b.child.PidFD.Fd()), unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
+			errs = append(errs, os.NewSyscallError("pidfd_send_signal", err))
+		}
+		_, err := waitFor(b.child.PID)
+		errs = append(errs, err, b.child.PidFD.Close(), b.child.Free())
+	}
+	if b.reports != nil {
+		errs = append(errs, b.reports.Close())
+	}
+	if b.console != nil {
+		errs = append(errs, b.console.Close())
+	}
+	if pidFile != "" {
+		if err := os.Remove(pidFile); !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(append(errs, b.container.remove())...)
+}
+
+// waitFor reaps a child and gives its exit status as shells do.
+func waitFor(pid int) (int, error) {
+	var ws unix.WaitStatus
+	for {
+		_, err := unix.Wait4(pid, &ws, 0, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return 0, os.NewSyscallError("wait4", err)
+		}
+		if ws.Signaled() {
+			return 128 + int(ws.Signal()), nil
+		}
+		return ws.ExitStatus(), nil
+	}
+}
+
+// explainFork adds what the kernel means by an errno of clone(2).
+func explainFork(err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("make namespaces: %w: user namespaces are not allowed here; see `airplant doctor`", err)
+	case errors.Is(err, unix.ENOSPC):
+		return fmt.Errorf("make namespaces: %w: a limit in /proc/sys/user, or of the nesting of namespaces, is reached", err)
+	case err != nil:
+		return fmt.Errorf("make namespaces: %w", err)
+	}
+	return nil
+}

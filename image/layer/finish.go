@@ -33,8 +33,13 @@ func (p *Pending) Finish(lowers []*os.File) (Result, error) {
 		return Result{}, err
 	}
 	defer root.close()
-	p.mark(p.tree.top)
 	d := &dir{fd: root, node: p.tree.top}
+	if d.node.opaque {
+		if err := p.hideAll(d, u.roots); err != nil {
+			return Result{}, err
+		}
+	}
+	p.mark(p.tree.top)
 	if err := p.settle(d, u.roots); err != nil {
 		return Result{}, err
 	}
@@ -194,6 +199,26 @@ func (p *Pending) mark(n *node) bool {
 		}
 	}
 	return n.needsLower
+}
+
+// hideAll makes up for an opaque root, which overlayfs does not know: it merges
+// the roots of all layers. Each name below gets a whiteout of its own.
+func (p *Pending) hideAll(d *dir, lowers []fd) error {
+	d.node.opaque = false
+	for _, l := range lowers {
+		names, err := l.names("")
+		if err != nil {
+			return fmt.Errorf("list the layer below: %w", err)
+		}
+		for _, name := range names {
+			if k := d.node.kids[name]; k.isDir() {
+				k.opaque = true
+			} else if err := p.hide(d, name); err != nil {
+				return fmt.Errorf("hide %q: %w", name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // settle completes a directory and all below it, given the directories that

@@ -71,7 +71,7 @@ func (r *Runtime) bear(id string, spec *specs.Spec, o *CreateOptions, wait bool,
 	}
 	c.Record = Record{
 		ID: id, Bundle: o.Bundle, Rootfs: rootfs(spec, o.Bundle), Created: time.Now().UTC(),
-		Annotations: spec.Annotations, Owner: r.Host.UID, OwnPIDs: ownPIDs(spec),
+		Annotations: spec.Annotations, Owner: os.Geteuid(), OwnPIDs: ownPIDs(spec),
 	}
 	if err := c.started(b.child.PID); err != nil {
 		return nil, b.because(err)

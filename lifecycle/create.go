@@ -49,11 +49,14 @@ func LoadSpec(bundle string) (*specs.Spec, error) {
 // Plan begins the plan of what creating the container does; see
 // [plan.Plan.Complete].
 func (r *Runtime) Plan(spec *specs.Spec, o *CreateOptions, wait bool) (*plan.Plan, error) {
-	host := *r.Host
+	host, err := ReadHost()
+	if err != nil {
+		return nil, err
+	}
 	if spec.Process != nil && spec.Root != nil && !slices.ContainsFunc(spec.Process.Env, isHome) {
 		host.Home = homeOf(spec, o.Bundle)
 	}
-	return plan.New(spec, &host, &plan.Options{
+	return plan.New(spec, host, &plan.Options{
 		Bundle: o.Bundle, Wait: wait, PreserveFDs: o.PreserveFDs, ListenFDs: o.ListenFDs,
 		NoPivot: o.NoPivot, NoNewKeyring: o.NoNewKeyring, DieWithParent: o.DieWithParent,
 	})

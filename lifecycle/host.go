@@ -34,12 +34,9 @@ func ReadHost() (*plan.Host, error) {
 	}
 	h.Privileged = h.UID == 0 && effective&(1<<unix.CAP_SYS_ADMIN) != 0
 	if h.UID == 0 {
-		ids, err := os.ReadFile("/proc/self/uid_map")
-		if err != nil {
+		if h.Initial, err = initialUserNamespace(); err != nil {
 			return nil, err
 		}
-		f := strings.Fields(string(ids))
-		h.Initial = len(f) == 3 && f[0] == "0" && f[1] == "0" && f[2] == "4294967295"
 	}
 	last, err := os.ReadFile("/proc/sys/kernel/cap_last_cap")
 	if err != nil {
@@ -49,6 +46,14 @@ func ReadHost() (*plan.Host, error) {
 		return nil, fmt.Errorf("read cap_last_cap: %w", err)
 	}
 	return h, readCgroup(h)
+}
+
+// initialUserNamespace reports whether we are in the host's own: only there
+// does every id stand for itself.
+func initialUserNamespace() (bool, error) {
+	ids, err := os.ReadFile("/proc/self/uid_map")
+	f := strings.Fields(string(ids))
+	return len(f) == 3 && f[0] == "0" && f[1] == "0" && f[2] == "4294967295", err
 }
 
 // maskOf reads a hexadecimal line of /proc/self/status.

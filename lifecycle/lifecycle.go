@@ -29,8 +29,6 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"airplant/lifecycle/plan"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -38,20 +36,27 @@ import (
 type Runtime struct {
 	// Root holds a folder for each container.
 	Root string
-	Host *plan.Host
 }
 
-// DefaultRoot is the folder for containers: below $XDG_RUNTIME_DIR for a user
-// and for root in a user namespace, else /run. Without $XDG_RUNTIME_DIR it is a
-// folder in /tmp that is ours alone, or an error.
-func DefaultRoot(host *plan.Host, runtimeDir string) (string, error) {
-	switch {
-	case host.UID == 0 && host.Initial:
-		return "/run/airplant/oci", nil
-	case runtimeDir != "":
-		return filepath.Join(runtimeDir, "airplant", "oci"), nil
+// DefaultRoot is the folder for what dies with the boot: below
+// $XDG_RUNTIME_DIR for a user and for root in a user namespace, else /run.
+// Without $XDG_RUNTIME_DIR it is a folder in /tmp that is ours alone, or an
+// error.
+func DefaultRoot(runtimeDir, kind string) (string, error) {
+	uid := os.Geteuid()
+	if uid == 0 {
+		initial, err := initialUserNamespace()
+		if err != nil {
+			return "", err
+		}
+		if initial {
+			return filepath.Join("/run/airplant", kind), nil
+		}
 	}
-	dir := "/tmp/airplant-" + strconv.Itoa(host.UID)
+	if runtimeDir != "" {
+		return filepath.Join(runtimeDir, "airplant", kind), nil
+	}
+	dir := "/tmp/airplant-" + strconv.Itoa(uid)
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return "", err
 	}
@@ -59,8 +64,8 @@ func DefaultRoot(host *plan.Host, runtimeDir string) (string, error) {
 	if err := unix.Lstat(dir, &st); err != nil {
 		return "", &os.PathError{Op: "lstat", Path: dir, Err: err}
 	}
-	if st.Mode != unix.S_IFDIR|0o700 || int(st.Uid) != host.UID {
+	if st.Mode != unix.S_IFDIR|0o700 || int(st.Uid) != uid {
 		return "", fmt.Errorf("%s is not a directory of mode 0700 that belongs to us; set XDG_RUNTIME_DIR", dir)
 	}
-	return filepath.Join(dir, "oci"), nil
+	return filepath.Join(dir, kind), nil
 }

@@ -1,17 +1,16 @@
 package lifecycle
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -61,10 +60,9 @@ type container struct {
 	dir  *os.File // holds the lock
 }
 
-var validID = regexp.MustCompile(`^[\w+.-]+$`)
-
 func checkID(id string) error {
-	if id == "." || id == ".." || len(id) > 1024 || !validID.MatchString(id) {
+	const valid = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-"
+	if id == "" || id == "." || id == ".." || len(id) > 255 || strings.Trim(id, valid) != "" {
 		return fmt.Errorf("invalid container ID %q: letters, digits and _+.- only", id)
 	}
 	return nil

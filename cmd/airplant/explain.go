@@ -25,10 +25,6 @@ type explained struct {
 }
 
 func (c *explainCmd) Run(e *env) error {
-	host, err := lifecycle.ReadHost()
-	if err != nil {
-		return err
-	}
 	bundle, err := filepath.Abs(c.Bundle)
 	if err != nil {
 		return err
@@ -37,7 +33,7 @@ func (c *explainCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	r := &lifecycle.Runtime{Host: host}
+	r := &lifecycle.Runtime{}
 	p, err := r.Plan(spec, &lifecycle.CreateOptions{Bundle: bundle}, c.Create)
 	if err == nil {
 		err = p.Complete()

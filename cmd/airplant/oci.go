@@ -81,18 +81,14 @@ func (e *env) reportOCI(g *ociGlobals, err error) {
 	fmt.Fprintf(f, "time=%q level=error msg=%q\n", now, text)
 }
 
-func (g *ociGlobals) runtime(e *env) (*lifecycle.Runtime, error) {
-	host, err := lifecycle.ReadHost()
-	if err != nil {
-		return nil, err
-	}
+func (g *ociGlobals) runtime(e *env) (_ *lifecycle.Runtime, err error) {
 	root := g.Root
 	if root == "" {
-		root, err = lifecycle.DefaultRoot(host, e.getenv("XDG_RUNTIME_DIR"))
+		root, err = lifecycle.DefaultRoot(e.getenv("XDG_RUNTIME_DIR"), "oci")
 	} else {
 		root, err = filepath.Abs(root)
 	}
-	return &lifecycle.Runtime{Root: root, Host: host}, err
+	return &lifecycle.Runtime{Root: root}, err
 }
 
 // bundleFlags are common to create and run.

@@ -44,9 +44,8 @@ func (r *Runtime) bear(id string, spec *specs.Spec, o *CreateOptions, wait bool,
 	if err != nil {
 		return nil, err
 	}
-	var helpers userns.Helpers
-	if p.MapBy == plan.MapHelpers {
-		if helpers, err = userns.FindHelpers(); err != nil {
+	if p.MapBy == userns.MapHelpers {
+		if _, err := userns.FindHelpers(); err != nil {
 			return nil, err
 		}
 	}
@@ -63,10 +62,10 @@ func (r *Runtime) bear(id string, spec *specs.Spec, o *CreateOptions, wait bool,
 			err = errors.Join(err, b.undo(o.PidFile))
 		}
 	}()
-	if err := b.fork(helpers, o); err != nil {
+	if err := b.fork(o); err != nil {
 		return nil, err
 	}
-	if err := b.leaveJoined(helpers); err != nil {
+	if err := b.leaveJoined(); err != nil {
 		return nil, err
 	}
 	c.Record = Record{
@@ -113,7 +112,7 @@ func (f files) close() error {
 
 // fork makes the process and lets it execute the main section, which is made
 // while the kernel makes the namespaces and the maps are written.
-func (b *newborn) fork(helpers userns.Helpers, o *CreateOptions) (err error) {
+func (b *newborn) fork(o *CreateOptions) (err error) {
 	f, in, err := b.open(o)
 	defer func() { err = errors.Join(err, f.close()) }()
 	if err != nil {
@@ -124,7 +123,7 @@ func (b *newborn) fork(helpers userns.Helpers, o *CreateOptions) (err error) {
 		child, err := birth.Fork(&b.plan.Program, in, b.plan.CloneFlags, b.inject)
 		b.child = child
 		if err == nil && !b.plan.Joins {
-			err = b.writeMaps(helpers)
+			err = b.writeMaps()
 		} else {
 			err = explainFork(err)
 		}
@@ -175,14 +174,8 @@ func (b *newborn) openOne(name birth.Input, o *CreateOptions) (theirs *os.File, 
 }
 
 // writeMaps writes the id maps, if that is the parent's part.
-func (b *newborn) writeMaps(helpers userns.Helpers) error {
-	var err error
-	switch b.plan.MapBy {
-	case plan.MapHelpers:
-		err = helpers.Write(b.child.PID, b.plan.Map)
-	case plan.MapDirect:
-		err = userns.WriteDirect(b.child.PID, b.plan.Map)
-	}
+func (b *newborn) writeMaps() error {
+	err := b.plan.Map.Write(b.plan.MapBy, b.child.PID)
 	if err != nil {
 		return b.because(fmt.Errorf("write the id maps: %w", err))
 	}
@@ -199,7 +192,7 @@ func (b *newborn) goOn() error {
 
 // leaveJoined follows the program from the process that has joined namespaces
 // to the one that it has forked into them.
-func (b *newborn) leaveJoined(helpers userns.Helpers) error {
+func (b *newborn) leaveJoined() error {
 	if !b.plan.Joins {
 		return nil
 	}
@@ -212,10 +205,10 @@ func (b *newborn) leaveJoined(helpers userns.Helpers) error {
 	if err != nil {
 		return os.NewSyscallError("pidfd_open", err)
 	}
-	_, err = waitFor(b.child.PID)
+	_, err = b.child.Wait()
 	err = errors.Join(err, b.child.PidFD.Close())
 	b.child.PID, b.child.PidFD = int(told.Value), os.NewFile(uintptr(fd), "pidfd")
-	if err = errors.Join(err, b.writeMaps(helpers)); err != nil {
+	if err = errors.Join(err, b.writeMaps()); err != nil {
 		return err
 	}
 	return b.goOn()
@@ -256,7 +249,7 @@ func (b *newborn) undo(pidFile string) error {
 		if err := unix.PidfdSendSignal(int(b.child.PidFD.Fd()), unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
 			errs = append(errs, os.NewSyscallError("pidfd_send_signal", err))
 		}
-		_, err := waitFor(b.child.PID)
+		_, err := b.child.Wait()
 		errs = append(errs, err, b.child.PidFD.Close(), b.child.Free())
 	}
 	if b.reports != nil {
@@ -271,24 +264,6 @@ func (b *newborn) undo(pidFile string) error {
 		}
 	}
 	return errors.Join(append(errs, b.container.remove())...)
-}
-
-// waitFor reaps a child and gives its exit status as shells do.
-func waitFor(pid int) (int, error) {
-	var ws unix.WaitStatus
-	for {
-		_, err := unix.Wait4(pid, &ws, 0, nil)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return 0, os.NewSyscallError("wait4", err)
-		}
-		if ws.Signaled() {
-			return 128 + int(ws.Signal()), nil
-		}
-		return ws.ExitStatus(), nil
-	}
 }
 
 // explainFork adds what the kernel means by an errno of clone(2).

@@ -74,7 +74,7 @@ func (b *newborn) foreground(signals <-chan os.Signal) (int, error) {
 			b.forward(s, t)
 		}
 	}()
-	status, err := waitFor(b.child.PID)
+	status, err := b.child.Wait()
 	if t != nil {
 		err = errors.Join(err, t.end())
 	}

@@ -16,9 +16,9 @@ type Range struct {
 	First, Count uint32
 }
 
-// Subids reads the ranges that a file in the form of subuid(5) gives to a
+// readSubids reads the ranges that a file in the form of subuid(5) gives to a
 // user, who may be named by login or by number.
-func Subids(file, login string, uid int) ([]Range, error) {
+func readSubids(file, login string, uid int) ([]Range, error) {
 	f, err := os.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -56,11 +56,11 @@ func parseSubids(r io.Reader, login, uid string) ([]Range, error) {
 // Own are the caller's subordinate ids, as /etc/subuid and /etc/subgid have
 // them; both lists are empty where either is.
 func Own(login string, uid int) (uids, gids []Range, err error) {
-	uids, err = Subids("/etc/subuid", login, uid)
+	uids, err = readSubids("/etc/subuid", login, uid)
 	if err != nil {
 		return nil, nil, err
 	}
-	gids, err = Subids("/etc/subgid", login, uid)
+	gids, err = readSubids("/etc/subgid", login, uid)
 	if err != nil || len(uids) == 0 || len(gids) == 0 {
 		return nil, nil, err
 	}

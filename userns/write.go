@@ -12,6 +12,44 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
+// MapBy says who writes the id maps.
+type MapBy string
+
+// Ways to write id maps; see the package's comment.
+const (
+	MapNone    MapBy = "none" // there is no new user namespace
+	MapSelf    MapBy = "self"
+	MapHelpers MapBy = "helpers"
+	MapDirect  MapBy = "direct"
+)
+
+// By is how the caller's maps are written.
+func (m Map) By(uid, gid int, privileged bool) MapBy {
+	switch {
+	case privileged:
+		return MapDirect
+	case m.IsOne(uid, gid):
+		return MapSelf
+	}
+	return MapHelpers
+}
+
+// Write writes the maps of a process that waits in a new user namespace, if
+// that is the parent's part.
+func (m Map) Write(by MapBy, pid int) error {
+	switch by {
+	case MapDirect:
+		return WriteDirect(pid, m)
+	case MapHelpers:
+		h, err := FindHelpers()
+		if err != nil {
+			return err
+		}
+		return h.Write(pid, m)
+	}
+	return nil
+}
+
 // ErrNoHelpers is returned where newuidmap and newgidmap are not installed.
 var ErrNoHelpers = errors.New("newuidmap and newgidmap are not installed (package uidmap)")
 

@@ -11,9 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// preludeMemory bounds a prelude; it is mostly untouched.
+// preludeMemory bounds a prelude with its arguments and environment; it is
+// mostly untouched.
 const (
-	preludeMemory = 1 << 16
+	preludeMemory = 4 << 20
 	unusedStack   = 1 << 12
 )
 
@@ -51,6 +52,24 @@ func (p *Program) Compile(f *os.File, in Inputs, opts Options) error {
 		return fmt.Errorf("seal the executable: %w", err)
 	}
 	return nil
+}
+
+// Wait reaps the process and gives its exit status as shells do: 128 and the
+// signal for one that was killed.
+func (c *Child) Wait() (int, error) {
+	var ws unix.WaitStatus
+	for {
+		_, err := unix.Wait4(c.PID, &ws, 0, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return 0, os.NewSyscallError("wait4", err)
+		case ws.Signaled():
+			return 128 + int(ws.Signal()), nil
+		}
+		return ws.ExitStatus(), nil
+	}
 }
 
 // Error is an instruction that failed in the child.

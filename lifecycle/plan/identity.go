@@ -41,21 +41,15 @@ func (b *builder) identity() error {
 		}
 	}
 	p := b.plan
-	p.MapBy = MapNone
+	p.MapBy = userns.MapNone
 	if !b.created[specs.UserNamespace] {
 		return nil
 	}
 	p.Map = userns.Map{UIDs: b.spec.Linux.UIDMappings, GIDs: b.spec.Linux.GIDMappings}
-	switch {
-	case len(p.Map.UIDs) == 0 || len(p.Map.GIDs) == 0:
+	if len(p.Map.UIDs) == 0 || len(p.Map.GIDs) == 0 {
 		return errors.New("a new user namespace needs linux.uidMappings and linux.gidMappings")
-	case b.host.Privileged:
-		p.MapBy = MapDirect
-	case p.Map.IsOne(b.host.UID, b.host.GID):
-		p.MapBy = MapSelf
-	default:
-		p.MapBy = MapHelpers
 	}
+	p.MapBy = p.Map.By(b.host.UID, b.host.GID, b.host.Privileged)
 	return b.idsAreMapped()
 }
 
@@ -69,7 +63,7 @@ func (b *builder) idsAreMapped() error {
 			return fmt.Errorf("process.user: group %d is not in linux.gidMappings", g)
 		}
 	}
-	if b.plan.MapBy == MapSelf && len(u.AdditionalGids) > 0 {
+	if b.plan.MapBy == userns.MapSelf && len(u.AdditionalGids) > 0 {
 		return errors.New("process.user.additionalGids: without subordinate ids setgroups(2) is denied (user_namespaces(7))")
 	}
 	return nil
@@ -127,7 +121,7 @@ func (b *builder) ownIDs(s *birth.Section) {
 	if b.created[specs.TimeNamespace] {
 		b.timeNamespace(s)
 	}
-	if b.plan.MapBy == MapSelf {
+	if b.plan.MapBy == userns.MapSelf {
 		write(s, "deny setgroups", "/proc/self/setgroups", "deny")
 		write(s, "write the gid map", "/proc/self/gid_map", userns.Text(b.plan.Map.GIDs))
 		write(s, "write the uid map", "/proc/self/uid_map", userns.Text(b.plan.Map.UIDs))
@@ -149,7 +143,7 @@ func (b *builder) await(s *birth.Section, label string, from birth.Arg) {
 func (b *builder) becomeRoot(s *birth.Section) {
 	m := &b.plan.Map
 	switch {
-	case b.plan.MapBy == MapNone:
+	case b.plan.MapBy == userns.MapNone:
 		return
 	case b.setupUID() != 0:
 		b.keepCapabilities(s)
@@ -228,7 +222,7 @@ func (b *builder) join() error {
 		s.Do("become user 0 of the user namespace", birth.Setresuid, birth.Int(0), birth.Int(0), birth.Int(0)).Ignore(unix.EINVAL)
 		return nil
 	}
-	if b.plan.MapBy != MapNone && b.setupUID() == 0 {
+	if b.plan.MapBy != userns.MapNone && b.setupUID() == 0 {
 		b.becomeRoot(s)
 	}
 	return nil

@@ -84,23 +84,12 @@ type Options struct {
 	DieWithParent bool
 }
 
-// MapBy says who writes the id maps.
-type MapBy string
-
-// Ways to write id maps; see package userns.
-const (
-	MapNone    MapBy = "none"
-	MapSelf    MapBy = "self"
-	MapHelpers MapBy = "helpers"
-	MapDirect  MapBy = "direct"
-)
-
 // Plan is a container that can be made.
 type Plan struct {
 	birth.Program
 	CloneFlags uint64 // namespaces of the first fork
 	Map        userns.Map
-	MapBy      MapBy
+	MapBy      userns.MapBy
 	Joins      bool // the program tells [Forked]
 
 	inputs    []birth.Input // of the main section
@@ -210,7 +199,7 @@ func (b *builder) firstFree() int { return b.plan.firstFree }
 func (p *Plan) Explain() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "clone3 %s\n", birth.CloneFlags(p.CloneFlags))
-	if p.MapBy != MapNone {
+	if p.MapBy != userns.MapNone {
 		fmt.Fprintf(&b, "id maps, by %s\n  uid: %s\n  gid: %s\n", p.MapBy, oneLine(p.Map.UIDs), oneLine(p.Map.GIDs))
 	}
 	section := ""

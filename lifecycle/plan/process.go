@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"airplant/internal/birth"
+	"airplant/userns"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -95,7 +96,7 @@ func (b *builder) credentials() error {
 // the caller's other groups stay, which inside are the overflow group.
 func (b *builder) ids() {
 	u := b.spec.Process.User
-	if b.plan.MapBy != MapSelf && b.spec.Annotations["run.oci.keep_original_groups"] != "1" {
+	if b.plan.MapBy != userns.MapSelf && b.spec.Annotations["run.oci.keep_original_groups"] != "1" {
 		list := make([]byte, 0, 4*len(u.AdditionalGids))
 		for _, g := range u.AdditionalGids {
 			list = binary.LittleEndian.AppendUint32(list, g)
@@ -116,7 +117,7 @@ func (b *builder) ids() {
 // groupsDenied is what may be ignored of setgroups: a refusal in a user
 // namespace that is not ours, when no groups were asked for.
 func (b *builder) groupsDenied() []syscall.Errno {
-	if b.plan.MapBy == MapNone && !b.host.Initial && len(b.spec.Process.User.AdditionalGids) == 0 {
+	if b.plan.MapBy == userns.MapNone && !b.host.Initial && len(b.spec.Process.User.AdditionalGids) == 0 {
 		return []syscall.Errno{unix.EPERM}
 	}
 	return nil

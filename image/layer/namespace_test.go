@@ -44,8 +44,3 @@ func rerunInWorker(t *testing.T, account func(testing.TB) testenv.User, maps ...
 	}
 	return true
 }
-
-func testenvCommand(t *testing.T, name string, args ...string) *exec.Cmd {
-	t.Helper()
-	return exec.CommandContext(t.Context(), name, args...)
-}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -110,7 +111,7 @@ func TestSparse(t *testing.T) {
 		file := filepath.Join(dir, "f")
 		writeAt(t, file, 512<<20, "middle")
 		writeAt(t, file, 1<<30-3, "end")
-		cmd := testenvCommand(t, "tar", "-S", "--format="+format, "-C", dir, "-cf", filepath.Join(dir, "x.tar"), "f")
+		cmd := exec.CommandContext(t.Context(), "tar", "-S", "--format="+format, "-C", dir, "-cf", filepath.Join(dir, "x.tar"), "f")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
@@ -129,10 +130,21 @@ func TestSparse(t *testing.T) {
 		if st.Size != 1<<30 || st.Blocks*512 > 1<<20 || results[0].Bytes != 1<<30 {
 			t.Errorf("%s: %d bytes in %d blocks", format, st.Size, st.Blocks)
 		}
-		out, err := testenvCommand(t, "cmp", file, filepath.Join(dirs[0], "f")).CombinedOutput()
-		if err != nil {
-			t.Errorf("%s: %v: %s", format, err, out)
-		}
+		checkAt(t, filepath.Join(dirs[0], "f"), 512<<20, "middle")
+		checkAt(t, filepath.Join(dirs[0], "f"), 1<<30-3, "end")
+	}
+}
+
+func checkAt(t *testing.T, path string, off int64, want string) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	got := make([]byte, len(want))
+	if _, err := f.ReadAt(got, off); err != nil || string(got) != want {
+		t.Errorf("at %d: %q, %v", off, got, err)
 	}
 }
 

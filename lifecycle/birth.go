@@ -17,6 +17,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// CommandError is returned when a container's program cannot be executed;
+// errors.Is tells why, with fs.ErrNotExist for a program that is not there.
+type CommandError struct {
+	Command string
+	Err     error
+}
+
+func (e *CommandError) Error() string { return fmt.Sprintf("execute %q: %v", e.Command, e.Err) }
+
+func (e *CommandError) Unwrap() error { return e.Err }
+
 // newborn is a container's first process from fork to execve.
 type newborn struct {
 	container *container
@@ -238,6 +249,10 @@ func (b *newborn) await(wait bool) error {
 		return errors.New("the container's process was killed while it was set up")
 	case err == nil:
 		return fmt.Errorf("the container's process sent an unknown message %d", told.Point)
+	}
+	var report *birth.Error
+	if errors.As(err, &report) && b.plan.IsCommand(report.Index) {
+		return &CommandError{Command: b.plan.Command(), Err: report.Errno}
 	}
 	return err
 }

@@ -24,6 +24,7 @@ type CreateOptions struct {
 	NoPivot       bool
 	NoNewKeyring  bool
 	DieWithParent bool
+	Overlay       *plan.Overlay
 
 	// Inject makes an instruction fail; see [birth.Options]. Tests only.
 	Inject *birth.Options
@@ -53,12 +54,12 @@ func (r *Runtime) Plan(spec *specs.Spec, o *CreateOptions, wait bool) (*plan.Pla
 	if err != nil {
 		return nil, err
 	}
-	if spec.Process != nil && spec.Root != nil && !slices.ContainsFunc(spec.Process.Env, isHome) {
+	if o.Overlay == nil && spec.Process != nil && spec.Root != nil && !slices.ContainsFunc(spec.Process.Env, isHome) {
 		host.Home = homeOf(spec, o.Bundle)
 	}
 	return plan.New(spec, host, &plan.Options{
 		Bundle: o.Bundle, Wait: wait, PreserveFDs: o.PreserveFDs, ListenFDs: o.ListenFDs,
-		NoPivot: o.NoPivot, NoNewKeyring: o.NoNewKeyring, DieWithParent: o.DieWithParent,
+		NoPivot: o.NoPivot, NoNewKeyring: o.NoNewKeyring, DieWithParent: o.DieWithParent, Overlay: o.Overlay,
 	})
 }
 

@@ -38,6 +38,11 @@ func ReadHost() (*plan.Host, error) {
 			return nil, err
 		}
 	}
+	groups, err := os.ReadFile("/proc/self/setgroups")
+	if err != nil {
+		return nil, err
+	}
+	h.NoGroups = strings.TrimSpace(string(groups)) == "deny"
 	last, err := os.ReadFile("/proc/sys/kernel/cap_last_cap")
 	if err != nil {
 		return nil, err

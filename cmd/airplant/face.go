@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -16,6 +15,14 @@ import (
 type exitStatus int
 
 func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+// exited is an error with an exit status of its own.
+type exited struct {
+	error
+	status int
+}
+
+func (x *exited) Unwrap() error { return x.error }
 
 // hinted is an error with something that the user can do about it.
 type hinted struct {
@@ -40,19 +47,6 @@ type face struct {
 	valued   []string // global flags that take a value, which may follow
 	commands []command
 	usage    int // status for wrong usage
-}
-
-// names by which the binary speaks the engines' command line.
-var engineNames = []string{"airplant-oci", "runc", "crun"}
-
-func (e *env) main() int {
-	if slices.Contains(engineNames, filepath.Base(e.args[0])) {
-		return e.oci(e.args[1:])
-	}
-	if len(e.args) > 1 && e.args[1] == "oci" {
-		return e.oci(e.args[2:])
-	}
-	return e.people(e.args[1:])
 }
 
 // parse builds the grammar of the command that the arguments name and parses
@@ -125,6 +119,7 @@ func (f *face) run(args []string, e *env, report func(error), with ...any) int {
 	}
 	err = ctx.Run(append([]any{e}, with...)...)
 	var status exitStatus
+	var failed *exited
 	switch {
 	case err == nil:
 		return 0
@@ -132,5 +127,8 @@ func (f *face) run(args []string, e *env, report func(error), with ...any) int {
 		return int(status)
 	}
 	report(err)
+	if errors.As(err, &failed) {
+		return failed.status
+	}
 	return -1
 }

@@ -7,6 +7,11 @@ package main
 import (
 	"io"
 	"os"
+	"path/filepath"
+	"time"
+
+	"airplant/internal/doctor"
+	"airplant/internal/hello"
 )
 
 // env is what commands know of the outside.
@@ -16,9 +21,34 @@ type env struct {
 	stdout io.Writer
 	stderr io.Writer
 	getenv func(string) string
+
+	started time.Time
+	worker  bool // we are in namespace P, under the name workerName
 }
 
 func main() {
-	e := &env{args: os.Args, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
+	e := &env{args: os.Args, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, started: time.Now()}
 	os.Exit(e.main())
+}
+
+// main chooses by the name that we are called by.
+func (e *env) main() int {
+	switch name := filepath.Base(e.args[0]); name {
+	case doctor.ProbeName:
+		return doctor.RunProbe(e.args, e.stdin, e.stdout)
+	case hello.Name:
+		if err := hello.Report(e.stdout, e.getenv); err != nil {
+			e.report(err)
+			return 1
+		}
+		return 0
+	case "airplant-oci", "runc", "crun":
+		return e.oci(e.args[1:])
+	case workerName:
+		e.worker = true
+	}
+	if len(e.args) > 1 && e.args[1] == "oci" {
+		return e.oci(e.args[2:])
+	}
+	return e.people(e.args[1:])
 }

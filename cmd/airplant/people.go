@@ -3,7 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"reflect"
+	"slices"
 	"strings"
+	"unicode"
+
+	"airplant/image"
+	"airplant/lifecycle"
 
 	"github.com/alecthomas/kong"
 )
@@ -31,10 +38,21 @@ func (e *env) people(args []string) int {
 	f := &face{
 		name: "airplant", help: "Run containers as a normal user.", globals: &peopleGlobals{}, usage: 125,
 		commands: []command{
+			{"run", "Run a program in a new container.", func() any { return &runCmd{} }},
+			{"pull", "Get an image into the store.", func() any { return &pullCmd{} }},
+			{"images", "List the images of the store.", func() any { return &imagesCmd{} }},
+			{"rmi", "Remove images from the store.", func() any { return &rmiCmd{} }},
 			{"explain", "Print the system calls that a container is made of.", func() any { return &explainCmd{} }},
+			{"doctor", "Tell what this host allows.", func() any { return &doctorCmd{} }},
+			{"unshare", "Run a program with the ids of our files.", func() any { return &unshareCmd{} }},
+			{"system", "Manage all images and containers.", func() any { return &systemCmd{} }},
 			{"oci", "The command line for engines; see `airplant oci --help`.", func() any { return &struct{}{} }},
 		},
 	}
+	if e.worker {
+		f.commands = append(f.commands, command{"remove-tree", "", func() any { return &removeTreeCmd{} }})
+	}
+	args = flagsFirst(args)
 	status := f.run(args, e, e.report)
 	if status < 0 {
 		return 125
@@ -45,8 +63,96 @@ func (e *env) people(args []string) int {
 // report prints an error and its hint.
 func (e *env) report(err error) {
 	fmt.Fprintf(e.stderr, "airplant: error: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
-	var h *hinted
-	if errors.As(err, &h) {
-		fmt.Fprintf(e.stderr, "airplant: hint: %s\n", h.hint)
+	if hint := hintOf(err); hint != "" {
+		fmt.Fprintf(e.stderr, "airplant: hint: %s\n", hint)
 	}
+}
+
+// hintOf finds what the user can do about an error.
+func hintOf(err error) string {
+	var h *hinted
+	var i *image.Error
+	switch {
+	case errors.As(err, &h):
+		return h.hint
+	case errors.As(err, &i):
+		return i.Hint
+	}
+	return ""
+}
+
+// statusOf gives an error of a container's start the exit status that docker
+// and podman use: 127 for a missing program, 126 for one that cannot be
+// executed.
+func statusOf(err error) error {
+	var c *lifecycle.CommandError
+	switch {
+	case errors.As(err, &c) && errors.Is(err, fs.ErrNotExist):
+		return &exited{err, 127}
+	case errors.As(err, &c):
+		return &exited{err, 126}
+	}
+	return err
+}
+
+// flagsFirst puts "--" before the first argument after a command's flags, so
+// that what follows belongs to the program: `run IMAGE ls -l`.
+func flagsFirst(args []string) []string {
+	if len(args) == 0 || args[0] != "run" && args[0] != "unshare" {
+		return args
+	}
+	valued := valuedFlags(runCmd{})
+	for n := 1; n < len(args); n++ {
+		a := args[n]
+		switch {
+		case a == "--":
+			return args
+		case len(a) < 2 || a[0] != '-':
+			return slices.Concat(args[:n], []string{"--"}, args[n:])
+		case strings.HasPrefix(a, "--"):
+			if valued[a] { // not with "="
+				n++
+			}
+		default:
+			// Of -itw DIR the last letter may take a value; of -wDIR the
+			// first has it.
+			if k := strings.IndexFunc(a[1:], func(c rune) bool { return valued["-"+string(c)] }); k == len(a)-2 {
+				n++
+			}
+		}
+	}
+	return args
+}
+
+// valuedFlags lists the flags of a grammar that take a value.
+func valuedFlags(grammar any) map[string]bool {
+	valued := map[string]bool{}
+	t := reflect.TypeOf(grammar)
+	for n := range t.NumField() {
+		f := t.Field(n)
+		if _, arg := f.Tag.Lookup("arg"); arg || f.Type.Kind() == reflect.Bool || !f.IsExported() {
+			continue
+		}
+		name := f.Tag.Get("name")
+		if name == "" {
+			name = kebab(f.Name)
+		}
+		valued["--"+name] = true
+		if short := f.Tag.Get("short"); short != "" {
+			valued["-"+short] = true
+		}
+	}
+	return valued
+}
+
+// kebab is a field's name as kong spells it: EnvFile is env-file.
+func kebab(name string) string {
+	var b strings.Builder
+	for n, c := range name {
+		if n > 0 && unicode.IsUpper(c) {
+			b.WriteByte('-')
+		}
+		b.WriteRune(unicode.ToLower(c))
+	}
+	return b.String()
 }

@@ -25,6 +25,15 @@ func capName(c int) string {
 	return fmt.Sprintf("CAP_%d", c)
 }
 
+// AllCapabilities lists the names of all capabilities.
+func AllCapabilities() []string {
+	list := make([]string, len(capNames))
+	for n := range capNames {
+		list[n] = capName(n)
+	}
+	return list
+}
+
 // capSets are bit masks by capability number.
 type capSets struct{ bounding, effective, permitted, inheritable, ambient uint64 }
 

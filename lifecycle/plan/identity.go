@@ -63,10 +63,16 @@ func (b *builder) idsAreMapped() error {
 			return fmt.Errorf("process.user: group %d is not in linux.gidMappings", g)
 		}
 	}
-	if b.plan.MapBy == userns.MapSelf && len(u.AdditionalGids) > 0 {
+	if b.groupsDenied() && len(u.AdditionalGids) > 0 {
 		return errors.New("process.user.additionalGids: without subordinate ids setgroups(2) is denied (user_namespaces(7))")
 	}
 	return nil
+}
+
+// groupsDenied reports whether setgroups is denied to the container: by a map
+// that the process writes itself, or because it is to the caller.
+func (b *builder) groupsDenied() bool {
+	return b.plan.MapBy == userns.MapSelf || b.host.NoGroups
 }
 
 // setupUID is the id that runs the setup: 0 where it exists, else the caller's.

@@ -60,8 +60,11 @@ type Host struct {
 	Privileged bool
 	// Initial: that namespace is the host's own, so devices can be made.
 	Initial bool
-	LastCap int    // the highest capability number that the kernel knows
-	Ignored uint64 // signals that the caller ignores, as in SigIgn of proc(5)
+	// NoGroups: setgroups(2) is denied in the caller's user namespace, and so in
+	// all below it.
+	NoGroups bool
+	LastCap  int    // the highest capability number that the kernel knows
+	Ignored  uint64 // signals that the caller ignores, as in SigIgn of proc(5)
 	// NoFile is the soft and hard limit of open files before the Go runtime
 	// raised the first.
 	NoFile [2]uint64
@@ -80,6 +83,7 @@ type Options struct {
 	ListenFDs    int    // how many of them are sockets of systemd (sd_listen_fds(3))
 	NoPivot      bool
 	NoNewKeyring bool
+	Overlay      *Overlay // the root filesystem, in place of the configuration's
 	// DieWithParent kills the container when the thread that made it ends.
 	DieWithParent bool
 }
@@ -93,6 +97,7 @@ type Plan struct {
 	Joins      bool // the program tells [Forked]
 
 	inputs    []birth.Input // of the main section
+	command   [2]int        // instructions that look for the program, and execve
 	firstFree int
 	builder   *builder
 }
@@ -194,6 +199,16 @@ func (b *builder) here(m *birth.Mark) { b.plan.Main.Here(m) }
 // firstFree is the lowest descriptor that the container's process does not
 // inherit.
 func (b *builder) firstFree() int { return b.plan.firstFree }
+
+// IsCommand reports whether a failure of the instruction means that the
+// container's program cannot be executed.
+func (p *Plan) IsCommand(index int) bool {
+	index -= p.Prelude.Len()
+	return index >= p.command[0] && index < p.command[1] || index == p.Main.Len()-1
+}
+
+// Command is the container's program.
+func (p *Plan) Command() string { return p.builder.spec.Process.Args[0] }
 
 // Explain prints the plan for people.
 func (p *Plan) Explain() string {

@@ -6,10 +6,8 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"syscall"
 
 	"airplant/internal/birth"
-	"airplant/userns"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -92,18 +90,16 @@ func (b *builder) credentials() error {
 	return nil
 }
 
-// ids sets the user and the groups. In a map of one id setgroups is denied, and
+// ids sets the user and the groups. Where setgroups is denied
 // the caller's other groups stay, which inside are the overflow group.
 func (b *builder) ids() {
 	u := b.spec.Process.User
-	if b.plan.MapBy != userns.MapSelf && b.spec.Annotations["run.oci.keep_original_groups"] != "1" {
+	if !b.groupsDenied() && b.spec.Annotations["run.oci.keep_original_groups"] != "1" {
 		list := make([]byte, 0, 4*len(u.AdditionalGids))
 		for _, g := range u.AdditionalGids {
 			list = binary.LittleEndian.AppendUint32(list, g)
 		}
-		b.do("set the additional groups", birth.Setgroups, birth.Int(len(u.AdditionalGids)), birth.Ptr(birth.Bytes(fmt.Sprint(u.AdditionalGids), list))).
-			// A joined or outer user namespace may have a map of one id.
-			Ignore(b.groupsDenied()...)
+		b.do("set the additional groups", birth.Setgroups, birth.Int(len(u.AdditionalGids)), birth.Ptr(birth.Bytes(fmt.Sprint(u.AdditionalGids), list)))
 	}
 	b.do(fmt.Sprintf("become group %d", u.GID), birth.Setresgid, birth.Int(u.GID), birth.Int(u.GID), birth.Int(u.GID))
 	b.do(fmt.Sprintf("become user %d", u.UID), birth.Setresuid, birth.Int(u.UID), birth.Int(u.UID), birth.Int(u.UID))
@@ -112,15 +108,6 @@ func (b *builder) ids() {
 		umask = *u.Umask
 	}
 	b.do("set the umask", birth.Umask, birth.Int(umask))
-}
-
-// groupsDenied is what may be ignored of setgroups: a refusal in a user
-// namespace that is not ours, when no groups were asked for.
-func (b *builder) groupsDenied() []syscall.Errno {
-	if b.plan.MapBy == userns.MapNone && !b.host.Initial && len(b.spec.Process.User.AdditionalGids) == 0 {
-		return []syscall.Errno{unix.EPERM}
-	}
-	return nil
 }
 
 // workdir goes to the working directory, as the process's user.
@@ -139,6 +126,8 @@ func (b *builder) workdir() error {
 func (b *builder) findCommand() error {
 	name := b.spec.Process.Args[0]
 	b.command = birth.Cell("command")
+	b.plan.command[0] = b.plan.Main.Len()
+	defer func() { b.plan.command[1] = b.plan.Main.Len() }()
 	found, denied := &birth.Mark{}, &birth.Mark{}
 	label := fmt.Sprintf("find the command %q", name)
 	refused := birth.Cell("refused")

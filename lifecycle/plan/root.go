@@ -44,6 +44,10 @@ func (b *builder) root() error {
 		// (mount_namespaces(7)); this one would send its mounts to the host.
 		b.do("keep mounts from the host", birth.Mount, birth.Null(), birth.Str("/"), birth.Null(), birth.Int(unix.MS_REC|unix.MS_SLAVE), birth.Null())
 	}
+	if b.opts.Overlay != nil {
+		b.rootfs = b.overlay(b.opts.Overlay)
+		return nil
+	}
 	path := b.spec.Root.Path
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(b.opts.Bundle, path)

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"airplant/lifecycle"
+	"airplant/userns"
+
+	"golang.org/x/sys/unix"
+)
+
+// home finds where our containers and images are.
+func (e *env) home() (lifecycle.Home, error) {
+	data := e.getenv("XDG_DATA_HOME")
+	if data == "" {
+		if e.getenv("HOME") == "" {
+			return lifecycle.Home{}, errors.New("HOME and XDG_DATA_HOME are not set")
+		}
+		data = filepath.Join(e.getenv("HOME"), ".local", "share")
+	}
+	runtime, err := lifecycle.DefaultRoot(e.getenv("XDG_RUNTIME_DIR"), "")
+	return lifecycle.Home{Data: filepath.Join(data, "airplant"), Runtime: runtime}, err
+}
+
+// workerName is our name in namespace P, where files of all our ids can be
+// read, written and removed.
+const workerName = "airplant-worker"
+
+// identity finds out who containers may be.
+func identity() (*userns.Identity, error) {
+	return userns.Choose(os.Geteuid(), os.Getegid(), os.Geteuid() == 0)
+}
+
+// inWorker runs a command of ours in P.
+func inWorker(args ...string) error {
+	id, err := identity()
+	if err != nil {
+		return err
+	}
+	m := id.Map()
+	by := m.By(id.UID, id.GID, id.Rung == userns.Direct)
+	status, err := userns.Enter(m, by, "/proc/self/exe", append([]string{workerName}, args...), os.Environ())
+	if err == nil && status != 0 {
+		err = exitStatus(status)
+	}
+	return err
+}
+
+// removeAsRoot removes a tree that may hold files of other ids of ours.
+func removeAsRoot(path string) error {
+	if err := inWorker("remove-tree", path); err != nil {
+		return fmt.Errorf("remove %s: %w", path, err)
+	}
+	return nil
+}
+
+// removeTreeCmd is for the worker alone.
+type removeTreeCmd struct {
+	Path string `arg:""`
+}
+
+func (c *removeTreeCmd) Run() error { return os.RemoveAll(c.Path) }
+
+type unshareCmd struct {
+	Args []string `arg:"" optional:"" help:"Program and its arguments; a shell without them."`
+}
+
+func (c *unshareCmd) Run(e *env) error {
+	if !e.worker {
+		return inWorker(append([]string{"unshare", "--"}, c.Args...)...)
+	}
+	args := c.Args
+	if len(args) == 0 {
+		if args = []string{e.getenv("SHELL")}; args[0] == "" {
+			args[0] = "/bin/sh"
+		}
+	}
+	path, err := lookPath(args[0])
+	if err != nil {
+		return &exited{err, 127}
+	}
+	return &exited{os.NewSyscallError("execve", unix.Exec(path, args, os.Environ())), 126}
+}

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"airplant/image"
+	"airplant/image/registry"
+	"airplant/lifecycle"
+	"airplant/userns"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
+)
+
+func lookPath(name string) (string, error) { return exec.LookPath(name) }
+
+type pullCmd struct {
+	Platform string `help:"Platform of the image: os/arch[/variant]." placeholder:"PLATFORM"`
+	Policy   string `help:"When to ask the source." enum:"always,missing,never" default:"always"`
+	Quiet    bool   `short:"q" help:"Print no progress."`
+	NoID     bool   `name:"no-id" hidden:""`
+	Image    string `arg:"" help:"Reference, oci:DIR[:TAG] or oci-archive:FILE[:TAG]."`
+}
+
+func (c *pullCmd) Run(e *env) error {
+	ref, err := parseReference(c.Image)
+	if err != nil {
+		return err
+	}
+	platform, err := parsePlatform(c.Platform)
+	if err != nil {
+		return err
+	}
+	if !e.worker {
+		return inWorker(c.args()...)
+	}
+	store, err := e.store()
+	if err != nil {
+		return err
+	}
+	id, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil {
+		return err
+	}
+	// The worker's namespace has one id only: owners are noted, not set.
+	f := strings.Fields(string(id))
+	oneID := len(f) == 3 && f[2] == "1"
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	defer stop()
+	options := image.PullOptions{Platform: platform, Policy: policies[c.Policy], Auth: registry.FileAuth(e.getenv), IgnoreOwner: oneID}
+	if !c.Quiet {
+		p := newProgress(e.stderr, ref.String())
+		options.Progress = p.event
+		defer p.end()
+	}
+	img, err := store.Pull(ctx, ref, options)
+	if err != nil {
+		return err
+	}
+	if !c.NoID {
+		fmt.Fprintln(e.stdout, img.ConfigDigest)
+	}
+	return nil
+}
+
+func (c *pullCmd) args() []string {
+	args := []string{"pull", "--policy", c.Policy}
+	if c.Platform != "" {
+		args = append(args, "--platform", c.Platform)
+	}
+	if c.Quiet {
+		args = append(args, "--quiet")
+	}
+	if c.NoID {
+		args = append(args, "--no-id")
+	}
+	return append(args, "--", c.Image)
+}
+
+var policies = map[string]image.Policy{"always": image.PullAlways, "missing": image.PullMissing, "never": image.PullNever}
+
+func parseReference(s string) (image.Reference, error) {
+	ref, err := image.ParseReference(s)
+	if err != nil {
+		return ref, err
+	}
+	return ref.Absolute()
+}
+
+func parsePlatform(s string) (v1.Platform, error) {
+	if s == "" {
+		return image.HostPlatform(), nil
+	}
+	return image.ParsePlatform(s)
+}
+
+// store opens the store of images.
+func (e *env) store() (*image.Store, error) {
+	h, err := e.home()
+	if err != nil {
+		return nil, err
+	}
+	return image.Open(h.Data)
+}
+
+type imagesCmd struct {
+	Quiet bool `short:"q" help:"Print ids only."`
+	JSON  bool `name:"json" help:"Print JSON."`
+}
+
+func (c *imagesCmd) Run(e *env) error {
+	store, err := e.store()
+	if err != nil {
+		return err
+	}
+	list, err := store.Images()
+	if err != nil {
+		return err
+	}
+	switch {
+	case c.JSON:
+		return printJSON(e, list)
+	case c.Quiet:
+		for _, i := range list {
+			fmt.Fprintln(e.stdout, i.ConfigDigest)
+		}
+		return nil
+	}
+	w := tabwriter.NewWriter(e.stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprint(w, "IMAGE\tID\tPLATFORM\tPULLED\tSIZE\n")
+	for _, i := range list {
+		fmt.Fprintf(w, "%s\t%.12s\t%s/%s\t%s\t%s\n", i.Name, i.ConfigDigest.Encoded(), i.Platform.OS, i.Platform.Architecture, i.Pulled.Local().Format(time.DateTime), size(i.Size))
+	}
+	return w.Flush()
+}
+
+// size is a number of bytes for people.
+func size(n int64) string {
+	const unit = 1000
+	f, k := float64(n), 0
+	for f >= unit && k < 4 {
+		f, k = f/unit, k+1
+	}
+	if k == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %cB", f, " kMGT"[k])
+}
+
+type rmiCmd struct {
+	Images []string `arg:"" help:"Images to remove."`
+}
+
+func (c *rmiCmd) Run(e *env) error {
+	if !e.worker {
+		return inWorker(append([]string{"rmi", "--"}, c.Images...)...)
+	}
+	h, err := e.home()
+	if err != nil {
+		return err
+	}
+	store, err := image.Open(h.Data)
+	if err != nil {
+		return err
+	}
+	inUse, err := h.LayersInUse()
+	if err != nil {
+		return err
+	}
+	for _, name := range c.Images {
+		ref, err := parseReference(name)
+		if err == nil {
+			err = store.Remove(context.Background(), ref, inUse)
+		}
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(e.stdout, "removed", name)
+	}
+	return nil
+}
+
+type systemCmd struct {
+	Reset systemResetCmd `cmd:"" help:"Remove all images and containers."`
+}
+
+type systemResetCmd struct {
+	Force bool `short:"f" help:"Do not ask."`
+}
+
+func (c *systemResetCmd) Run(e *env) error {
+	h, err := e.home()
+	if err != nil {
+		return err
+	}
+	if e.worker {
+		return resetAll(h)
+	}
+	if !c.Force {
+		if !lifecycle.IsTerminal(e.stdin) {
+			return errors.New("removes all images and containers; say -f without a terminal to ask on")
+		}
+		fmt.Fprintf(e.stdout, "remove all images and containers below %s? [y/N] ", h.Data)
+		var answer string
+		if _, err := fmt.Fscanln(e.stdin, &answer); err != nil || !strings.HasPrefix(strings.ToLower(answer), "y") {
+			return errors.New("nothing was removed")
+		}
+	}
+	if err := h.Sweep(removeAsRoot); err != nil {
+		return err
+	}
+	if live, err := h.Live(); err != nil || len(live) > 0 {
+		return errors.Join(err, fmt.Errorf("%d containers run; end them first", len(live)))
+	}
+	id, err := identity()
+	if err != nil {
+		return err
+	}
+	if id.Rung == userns.OneID {
+		return resetAll(h)
+	}
+	return inWorker("system", "reset", "--force")
+}
+
+func resetAll(h lifecycle.Home) error {
+	if err := os.RemoveAll(h.Data); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,264 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"airplant/internal/testenv"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// patience is how long a story waits for something that should come at once.
+const patience = 20 * time.Second
+
+// story is what the verbs of one story share.
+type story struct {
+	t       testing.TB
+	work    string   // its folder
+	runtime string   // its XDG_RUNTIME_DIR
+	vars    []string // names of the variables it began with
+	// A console socket and the terminal that came through it.
+	masters chan received
+	master  *pty
+}
+
+type storyKey struct{}
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func name(variable string) string {
+	before, _, _ := strings.Cut(variable, "=")
+	return before
+}
+
+// environ is the environment that the story has by now.
+func (s *story) environ(ts *testscript.TestScript) []string {
+	var env []string
+	for _, v := range s.vars {
+		env = append(env, v+"="+ts.Getenv(v))
+	}
+	return env
+}
+
+// look finds a program in the story's PATH.
+func (s *story) look(ts *testscript.TestScript, program string) string {
+	if strings.Contains(program, "/") {
+		return ts.MkAbs(program)
+	}
+	for _, dir := range filepath.SplitList(ts.Getenv("PATH")) {
+		if found, err := exec.LookPath(filepath.Join(dir, program)); err == nil {
+			return found
+		}
+	}
+	ts.Fatalf("%s is not in PATH", program)
+	return ""
+}
+
+func (s *story) need(_ *testscript.TestScript, args []string) { testenv.Need(s.t, args...) }
+
+// run runs a command and returns its exit status.
+func (s *story) run(ts *testscript.TestScript, args []string) int {
+	err := ts.Exec(s.look(ts, args[0]), args[1:]...)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	ts.Check(err)
+	return 0
+}
+
+func (s *story) exits(ts *testscript.TestScript, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	if got := s.run(ts, args[1:]); got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
+
+// refuses also sees that the refused command has left nothing.
+func (s *story) refuses(ts *testscript.TestScript, args []string) {
+	why, err := regexp.Compile(`^airplant: error: .*(` + args[0] + `).*\n$`)
+	ts.Check(err)
+	before := s.containers(ts)
+	status := s.run(ts, args[1:])
+	if out := ts.ReadFile("stdout"); status != 1 || out != "" {
+		ts.Fatalf("exit status %d, standard output %q, want 1 and nothing", status, out)
+	}
+	if got := ts.ReadFile("stderr"); !why.MatchString(got) {
+		ts.Fatalf("not one line that matches %s", why)
+	}
+	if after := s.containers(ts); !slices.Equal(before, after) {
+		ts.Fatalf("containers before %v, after %v", before, after)
+	}
+	if len(before) == 0 {
+		s.clean(ts, nil)
+	}
+}
+
+func (s *story) await(ts *testscript.TestScript, args []string) {
+	want, err := regexp.Compile(args[0])
+	ts.Check(err)
+	for start := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		if s.run(ts, args[1:]) == 0 && want.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if time.Since(start) > patience {
+			ts.Fatalf("the output does not come to match %s", want)
+		}
+	}
+}
+
+// containers lists what the runtime has recorded.
+func (s *story) containers(ts *testscript.TestScript) []string {
+	names, err := s.state()
+	ts.Check(err)
+	return names
+}
+
+func (s *story) state() ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(s.runtime, "airplant", "oci"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names, err
+}
+
+func (s *story) clean(ts *testscript.TestScript, _ []string) {
+	if left := s.left(); len(left) > 0 {
+		ts.Fatalf("left behind: %s", strings.Join(left, "; "))
+	}
+}
+
+// end is the last word of every story.
+func (s *story) end() {
+	if s.master != nil {
+		s.master.close()
+	}
+	if left := s.left(); len(left) > 0 && !s.t.Failed() {
+		s.t.Errorf("left behind: %s", strings.Join(left, "; "))
+	}
+}
+
+// left lists containers, and processes and mounts that have to do with the
+// story's folder. The kernel may need a moment to take a namespace down.
+func (s *story) left() []string {
+	for start := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		left, err := s.state()
+		if err != nil {
+			return []string{err.Error()}
+		}
+		left = append(left, s.users()...)
+		if len(left) == 0 || time.Since(start) > 3*time.Second {
+			return left
+		}
+	}
+}
+
+// users finds our own mount namespace, if it has mounts below the story's
+// folder, and processes of others that have the folder mounted anywhere: a
+// container's root is such a mount.
+func (s *story) users() []string {
+	// Paths in mountinfo are relative to the file system, so only the end of
+	// the folder's own is sure to be there.
+	folder := filepath.Join(filepath.Base(filepath.Dir(s.work)), filepath.Base(s.work))
+	processes, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var found []string
+	for _, p := range processes {
+		text, err := os.ReadFile(p + "/mountinfo")
+		if err != nil || !bytes.Contains(text, []byte(folder)) {
+			continue // it has ended, or is somebody else's
+		}
+		line, _ := os.ReadFile(p + "/cmdline")
+		found = append(found, fmt.Sprintf("process %s %q", filepath.Base(p), bytes.ReplaceAll(line, []byte{0}, []byte{' '})))
+	}
+	return found
+}
+
+// bundle makes a bundle as people do: a root file system and `oci spec`.
+func (s *story) bundle(ts *testscript.TestScript, args []string) {
+	dir := ts.MkAbs(args[0])
+	root := filepath.Join(dir, "rootfs")
+	for _, d := range []string{"bin", "dev", "etc", "proc", "sys", "tmp"} {
+		ts.Check(os.MkdirAll(filepath.Join(root, d), 0o755))
+	}
+	text, err := os.ReadFile(ts.Getenv("BUSYBOX"))
+	ts.Check(err)
+	ts.Check(os.WriteFile(filepath.Join(root, "bin/busybox"), text, 0o755))
+	for _, applet := range applets {
+		ts.Check(os.Symlink("busybox", filepath.Join(root, "bin", applet)))
+	}
+	ts.Check(ts.Exec(s.look(ts, "airplant"), "oci", "spec", "--rootless", "--bundle", dir))
+	list, err := json.Marshal(args[1:])
+	ts.Check(err)
+	s.config(ts, []string{args[0], "process.terminal=false", "process.args=" + string(list)})
+}
+
+var applets = []string{
+	"cat", "echo", "false", "hostname", "id", "kill", "ls", "mount", "ps", "pwd", "readlink", "seq", "sh", "sleep", "stat", "stty", "touch", "true", "tty", "wc",
+}
+
+// config edits a bundle's config.json.
+func (s *story) config(ts *testscript.TestScript, args []string) {
+	file := ts.MkAbs(filepath.Join(args[0], "config.json"))
+	text, err := os.ReadFile(file)
+	ts.Check(err)
+	spec := map[string]any{}
+	ts.Check(json.Unmarshal(text, &spec))
+	for _, change := range args[1:] {
+		key, value, ok := strings.Cut(change, "=")
+		if !ok {
+			ts.Fatalf("%q is not KEY=JSON", change)
+		}
+		ts.Check(set(spec, key, value))
+	}
+	text, err = json.MarshalIndent(spec, "", "\t")
+	ts.Check(err)
+	ts.Check(os.WriteFile(file, text, 0o644))
+}
+
+// set sets a value of a tree by its dotted key.
+func set(tree map[string]any, key, value string) error {
+	path := strings.Split(strings.TrimSuffix(key, "+"), ".")
+	last := path[len(path)-1]
+	for _, k := range path[:len(path)-1] {
+		below, ok := tree[k].(map[string]any)
+		if !ok {
+			below = map[string]any{}
+			tree[k] = below
+		}
+		tree = below
+	}
+	if value == "" {
+		delete(tree, last)
+		return nil
+	}
+	var v any
+	if err := json.Unmarshal([]byte(value), &v); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	if strings.HasSuffix(key, "+") {
+		list, _ := tree[last].([]any)
+		v = append(list, v)
+	}
+	tree[last] = v
+	return nil
+}

@@ -16,7 +16,7 @@ import (
 // Home is where the containers of people live.
 //
 //	Data/containers/ID/      what survives a reboot: container.json, upper, …
-//	Data/names/NAME          the ID of the container of that name
+//	Data/container-names/N   the ID of the container of that name
 //	Runtime/boxes/ID         a file for each container whose monitor lives, and
 //	                         locked by it: all that a clean-up looks at
 //	Runtime/run/ID/          the state of the running container (see Runtime)
@@ -134,7 +134,7 @@ func (h Home) mark(rec *BoxRecord) (*os.File, error) {
 }
 
 func (h Home) takeName(name, id string) error {
-	file := filepath.Join(h.Data, "names", name)
+	file := filepath.Join(h.Data, "container-names", name)
 	write := func() error {
 		f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		if err != nil {
@@ -188,7 +188,7 @@ func (b *Box) remove(asRoot func(path string) error) error {
 		return errors.Join(err, b.lock.Close())
 	}
 	if b.Record.Name != "" {
-		if err := os.Remove(filepath.Join(b.home.Data, "names", b.Record.Name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(filepath.Join(b.home.Data, "container-names", b.Record.Name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return errors.Join(err, b.lock.Close())
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"airplant/fsfuse"
 	"airplant/internal/birth"
 	"airplant/lifecycle/plan"
 
@@ -24,7 +25,7 @@ type CreateOptions struct {
 	NoPivot       bool
 	NoNewKeyring  bool
 	DieWithParent bool
-	Overlay       *plan.Overlay
+	Overlay       *fsfuse.Overlay
 
 	// Inject makes an instruction fail; see [birth.Options]. Tests only.
 	Inject *birth.Options

@@ -10,12 +10,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"airplant/fsfuse"
 	"airplant/image"
 	"airplant/lifecycle"
 	"airplant/lifecycle/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // fromImage finds the image, pulls it where that is wanted, and takes its
@@ -38,7 +41,7 @@ func (c *runCmd) fromImage(e *env, b *box, user string) (release func(), err err
 		return nil, err
 	}
 	img, err := store.Resolve(ref, platform)
-	stale := c.Pull == "always" || c.Pull == "missing" && ref.Transport != image.Registry
+	stale := c.Pull == "always" || err == nil && changed(ref, img.Pulled)
 	if c.Pull != "never" && (stale || errors.Is(err, image.ErrNotFound)) {
 		if err := c.pull(); err != nil {
 			return release, err
@@ -59,8 +62,25 @@ func (c *runCmd) fromImage(e *env, b *box, user string) (release func(), err err
 		o.User = user
 	}
 	b.image, b.layer = img.Name, img.Layers
-	b.Overlay = &plan.Overlay{Lower: img.Layers}
+	b.Overlay = &fsfuse.Overlay{Lower: img.Layers}
 	return release, img.Apply(b.spec, o)
+}
+
+// changed reports whether an archive or layout was written to after it was
+// pulled. That is looked at here because the worker costs some milliseconds.
+func changed(ref image.Reference, pulled time.Time) bool {
+	name := ref.Path
+	switch ref.Transport {
+	case image.Registry:
+		return false
+	case image.Layout:
+		name = filepath.Join(name, "index.json")
+	}
+	var st unix.Stat_t
+	if unix.Stat(name, &st) != nil {
+		return false // what was pulled is there
+	}
+	return time.Unix(st.Mtim.Unix()).After(pulled) || time.Unix(st.Ctim.Unix()).After(pulled)
 }
 
 // pull pulls in the worker. Its result, the image's id, is not ours to print.
@@ -97,7 +117,12 @@ func (c *runCmd) fromFolder(b *box) error {
 		return fmt.Errorf("--user %s: with --rootfs a user is given by number", c.User)
 	}
 	b.image = "rootfs:" + dir
-	b.Overlay = &plan.Overlay{Lower: []string{dir}}
+	b.Overlay = &fsfuse.Overlay{Lower: []string{dir}}
+	if dir == "/" {
+		if b.Overlay.Parts, err = fsfuse.HostRoot(); err != nil {
+			return err
+		}
+	}
 	p := b.spec.Process
 	if p.Args = dropDashes(c.Args); len(p.Args) == 0 {
 		p.Args = []string{"sh"}

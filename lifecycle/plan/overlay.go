@@ -4,45 +4,78 @@ import (
 	"fmt"
 	"strings"
 
+	"airplant/fsfuse"
 	"airplant/internal/birth"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
-// Overlay is a root filesystem that is put together from layers, and keeps what
-// the container writes apart (the kernel's overlayfs, in our user namespace
-// since Linux 5.11).
-type Overlay struct {
-	Lower []string // directories, the top one first
-	// Upper and Work are directories that the plan makes, so that they belong
-	// to the container's root. Without Upper changes go to a tmpfs.
-	Upper, Work string
-	// At is an empty directory to mount on.
-	At string
-}
-
 // lowerFD is where descriptors of layers go: numbers that are known when the
 // plan is made, because the mount's options contain them. As options,
 // descriptors need no escapes, and 500 layers fit into a page.
 const lowerFD = 100
 
-// overlay mounts the root filesystem of layers, and returns it.
-func (b *builder) overlay(o *Overlay) *birth.Data {
+// overlay mounts a root filesystem of layers, and keeps its root.
+func (b *builder) overlay(o *fsfuse.Overlay) {
 	const label = "mount overlay as the root filesystem"
-	upper, work := o.Upper, o.Work
-	if upper == "" {
-		upper, work = o.At+"/upper", o.At+"/work"
-		tmpfs := specs.Mount{Type: "tmpfs", Source: "tmpfs", Options: []string{"mode=0700"}}
-		options := mountOptions{data: tmpfs.Options}
-		mount := b.newMount(label, &tmpfs, &options, nil)
-		b.do(label, birth.MoveMount, birth.Load(mount), birth.Str(""), birth.Int(unix.AT_FDCWD), birth.Str(o.At), birth.Int(unix.MOVE_MOUNT_F_EMPTY_PATH))
+	switch {
+	case len(o.Parts) > 0:
+		b.overlayParts(label, o)
+		return
+	case o.Upper == "":
+		b.mountTmpfs(label, o.At)
+		b.overlayAt(label, o.Lower, o.At+"/upper", o.At+"/work", 0o755, o.At)
+	default:
+		b.overlayAt(label, o.Lower, o.Upper, o.Work, 0o755, o.At)
 	}
-	for _, dir := range []string{upper, work} {
-		b.do(label, birth.Mkdirat, birth.Int(unix.AT_FDCWD), birth.Str(dir), birth.Int(0o755)).Ignore(unix.EEXIST)
+	b.rootfs = birth.Cell("root")
+	b.do(label, birth.Openat, birth.Int(unix.AT_FDCWD), birth.Str(o.At), birth.Int(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC), birth.Int(0)).Into(b.rootfs)
+}
+
+// overlayParts makes a root of several overlays, on a tmpfs that holds the
+// root's directory and what is written. All paths are in directories of ours,
+// which nobody else sees.
+func (b *builder) overlayParts(label string, o *fsfuse.Overlay) {
+	b.mountTmpfs(label, o.At)
+	root := o.At + "/root"
+	b.mkdir(label, root, 0o755)
+	b.rootfs = b.cloneTree(label, birth.Int(unix.AT_FDCWD), root, 0)
+	b.do(label, birth.MoveMount, birth.Load(b.rootfs), birth.Str(""), birth.Int(unix.AT_FDCWD), birth.Str(root), birth.Int(unix.MOVE_MOUNT_F_EMPTY_PATH))
+	for n, p := range o.Parts {
+		label := "copy-on-write " + p.Path
+		at := root + p.Path
+		if p.Link != "" {
+			b.do(label, birth.Symlinkat, birth.Str(p.Link), birth.Int(unix.AT_FDCWD), birth.Str(at))
+			continue
+		}
+		b.mkdir(label, at, p.Mode)
+		if p.Overlay {
+			b.overlayAt(label, []string{p.Path}, fmt.Sprintf("%s/upper%d", o.At, n), fmt.Sprintf("%s/work%d", o.At, n), p.Mode, at)
+		}
 	}
+}
+
+func (b *builder) mountTmpfs(label, at string) {
+	m := specs.Mount{Type: "tmpfs", Source: "tmpfs"}
+	mount := b.newMount(label, &m, &mountOptions{data: []string{"mode=0700"}}, nil)
+	b.do(label, birth.MoveMount, birth.Load(mount), birth.Str(""), birth.Int(unix.AT_FDCWD), birth.Str(at), birth.Int(unix.MOVE_MOUNT_F_EMPTY_PATH))
+}
+
+func (b *builder) mkdir(label, dir string, mode uint32) {
+	b.do(label, birth.Mkdirat, birth.Int(unix.AT_FDCWD), birth.Str(dir), birth.Int(mode)).Ignore(unix.EEXIST)
+	if mode != 0o755 {
+		b.do(label, birth.Fchmodat, birth.Int(unix.AT_FDCWD), birth.Str(dir), birth.Int(mode)) // past the umask
+	}
+}
+
+// overlayAt mounts one overlay. The upper directory's mode is what the merged
+// root shows.
+func (b *builder) overlayAt(label string, lower []string, upper, work string, mode uint32, at string) {
+	b.mkdir(label, upper, mode)
+	b.mkdir(label, work, 0o755)
 	var names []string
-	for n, dir := range append([]string{upper, work}, o.Lower...) {
+	for n, dir := range append([]string{upper, work}, lower...) {
 		fd := birth.Cell("layer")
 		b.do(label+": "+dir, birth.Openat, birth.Int(unix.AT_FDCWD), birth.Str(dir), birth.Int(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC), birth.Int(0)).Into(fd)
 		b.do(label, birth.Dup3, birth.Load(fd), birth.Int(lowerFD+n), birth.Int(unix.O_CLOEXEC))
@@ -53,8 +86,5 @@ func (b *builder) overlay(o *Overlay) *birth.Data {
 	if b.created[specs.UserNamespace] || !b.host.Initial {
 		data += ",userxattr"
 	}
-	b.do(label, birth.Mount, birth.Str("overlay"), birth.Str(o.At), birth.Str("overlay"), birth.Int(0), birth.Str(data))
-	root := birth.Cell("root")
-	b.do(label, birth.Openat, birth.Int(unix.AT_FDCWD), birth.Str(o.At), birth.Int(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC), birth.Int(0)).Into(root)
-	return root
+	b.do(label, birth.Mount, birth.Str("overlay"), birth.Str(at), birth.Str("overlay"), birth.Int(0), birth.Str(data))
 }

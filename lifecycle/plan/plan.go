@@ -28,6 +28,7 @@ import (
 	"slices"
 	"strings"
 
+	"airplant/fsfuse"
 	"airplant/internal/birth"
 	"airplant/userns"
 
@@ -83,7 +84,7 @@ type Options struct {
 	ListenFDs    int    // how many of them are sockets of systemd (sd_listen_fds(3))
 	NoPivot      bool
 	NoNewKeyring bool
-	Overlay      *Overlay // the root filesystem, in place of the configuration's
+	Overlay      *fsfuse.Overlay // the root filesystem, in place of the configuration's
 	// DieWithParent kills the container when the thread that made it ends.
 	DieWithParent bool
 }

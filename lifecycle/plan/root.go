@@ -45,7 +45,7 @@ func (b *builder) root() error {
 		b.do("keep mounts from the host", birth.Mount, birth.Null(), birth.Str("/"), birth.Null(), birth.Int(unix.MS_REC|unix.MS_SLAVE), birth.Null())
 	}
 	if b.opts.Overlay != nil {
-		b.rootfs = b.overlay(b.opts.Overlay)
+		b.overlay(b.opts.Overlay)
 		return nil
 	}
 	path := b.spec.Root.Path

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"airplant/image/layer"
@@ -161,10 +160,9 @@ func (j *layerJob) keepBlob(out *os.File, blob *workspace) error {
 	if err := out.Sync(); err != nil {
 		return err
 	}
-	if err := os.Rename(blob.path("data"), j.store.blobPath(j.desc().Digest)); err != nil {
-		return err
-	}
-	return syncDir(j.store.path(blobsDir))
+	// The directory is not synced here nor for layers: should the new name
+	// be lost with the power, the blob is fetched again.
+	return os.Rename(blob.path("data"), j.store.blobPath(j.desc().Digest))
 }
 
 // stream unpacks the compressed stream rc, verifying both digests, and closes
@@ -262,10 +260,7 @@ func (j *layerJob) publish(w *workspace, pending *layer.Pending) (int64, error) 
 	if exists(target) { // unpacked before, but its blob was missing
 		return result.Bytes, nil
 	}
-	if err := os.Rename(w.path("layer"), target); err != nil {
-		return 0, err
-	}
-	return result.Bytes, syncDir(filepath.Dir(target))
+	return result.Bytes, os.Rename(w.path("layer"), target)
 }
 
 func (j *layerJob) lowers() ([]*os.File, error) {

@@ -260,6 +260,9 @@ func (s *Store) writeRecord(ctx context.Context, r *record) error {
 		return err
 	}
 	return s.changeNames(ctx, func() error {
-		return s.replace(filepath.Join(namesDir, recordFile(r.Name, r.Platform)), text)
+		if err := s.replace(filepath.Join(namesDir, recordFile(r.Name, r.Platform)), text); err != nil {
+			return err
+		}
+		return syncDir(s.path(namesDir))
 	})
 }

@@ -127,10 +127,7 @@ func (s *Store) replace(name string, text []byte) error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), s.path(name)); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(s.path(name)))
+	return os.Rename(f.Name(), s.path(name))
 }
 
 func syncDir(path string) error {

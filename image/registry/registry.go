@@ -201,7 +201,7 @@ func (r *Repository) get(ctx context.Context, url, accept string) (*http.Respons
 			return nil, status
 		}
 		if err := r.login(ctx, resp.Header.Values("WWW-Authenticate")); err != nil {
-			return nil, errors.Join(status, err)
+			return nil, fmt.Errorf("%w: %w", status, err)
 		}
 	}
 }

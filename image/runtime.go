@@ -152,15 +152,14 @@ func annotate(to map[string]string, c v1.Image) {
 // itself (/proc, /sys, /dev) are refused.
 func (i *Image) Volumes() ([]string, error) {
 	var list []string
-	for _, v := range slices.Sorted(maps.Keys(i.Config.Config.Volumes)) {
+	for v := range i.Config.Config.Volumes {
 		clean := path.Clean("/" + v)
 		top, _, _ := strings.Cut(clean[1:], "/")
 		if slices.Contains([]string{"", "proc", "sys", "dev"}, top) || strings.ContainsRune(v, 0) {
 			return nil, &Error{Op: "configure", Ref: i.Name, Err: fmt.Errorf("volume at %q: refused", v)}
 		}
-		if !slices.Contains(list, clean) {
-			list = append(list, clean)
-		}
+		list = append(list, clean)
 	}
-	return list, nil
+	slices.Sort(list)
+	return slices.Compact(list), nil
 }

@@ -50,7 +50,7 @@ func (a *archiveFiles) scan() error {
 	tr := tar.NewReader(a.file) // seeks over what is not read
 	for range maxArchive {
 		h, err := tr.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil && !errors.Is(err, tar.ErrInsecurePath) {

@@ -56,47 +56,47 @@ func explain(op string, ref Reference, err error) error {
 	if err == nil || errors.As(err, &done) {
 		return err
 	}
-	kind, hint := classify(ref, err)
+	hint, kind := classify(ref, err)
 	if kind != nil && !errors.Is(err, kind) {
 		err = fmt.Errorf("%w: %w", kind, err)
 	}
 	return &Error{Op: op, Ref: ref.String(), Err: err, Hint: hint}
 }
 
-func classify(ref Reference, err error) (kind error, hint string) {
+func classify(ref Reference, err error) (hint string, kind error) {
 	var status *registry.StatusError
 	var unreachable *registry.UnreachableError
 	var unmapped *layer.UnmappedError
 	switch {
 	case errors.As(err, &unmapped):
-		return nil, "give yourself subordinate ids, as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER"
+		return "give yourself subordinate ids, as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER", nil
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		return nil, "free some space, for example by: airplant rmi IMAGE"
+		return "free some space, for example by: airplant rmi IMAGE", nil
 	case errors.As(err, &status):
 		return classifyStatus(ref, status)
 	case errors.As(err, &unreachable):
-		return ErrUnreachable, "check the name of the registry, and the network: curl -sI " + registryURL(ref)
+		return "check the name of the registry, and the network: curl -sI " + registryURL(ref), ErrUnreachable
 	case errors.Is(err, ErrDigest):
-		return nil, "what was downloaded is not what the image describes; nothing of it was kept: pull again"
+		return "what was downloaded is not what the image describes; nothing of it was kept: pull again", nil
 	}
-	return nil, ""
+	return "", nil
 }
 
-func classifyStatus(ref Reference, s *registry.StatusError) (error, string) {
+func classifyStatus(ref Reference, s *registry.StatusError) (hint string, kind error) {
 	switch s.Code {
 	case http.StatusNotFound:
-		return ErrNotFound, "check the name and the tag"
+		return "check the name and the tag", ErrNotFound
 	case http.StatusUnauthorized, http.StatusForbidden:
 		// Most registries answer so for what does not exist, too.
-		return ErrUnauthorized, "check the name, or log in: podman login " + ref.Host
+		return "check the name, or log in: podman login " + ref.Host, ErrUnauthorized
 	case http.StatusTooManyRequests:
 		hint := "wait, or log in for a higher limit: podman login " + ref.Host
 		if s.RetryAfter != "" {
 			hint = "the registry says: retry after " + s.RetryAfter + " s; or log in: podman login " + ref.Host
 		}
-		return ErrRateLimited, hint
+		return hint, ErrRateLimited
 	}
-	return nil, ""
+	return "", nil
 }
 
 func registryURL(ref Reference) string {

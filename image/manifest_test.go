@@ -28,8 +28,10 @@ func TestParseDocument(t *testing.T) {
 		"schema 1": {`{"schemaVersion":1,"fsLayers":[]}`, "application/vnd.docker.distribution.manifest.v1+prettyjws", "schema 1"},
 		"schema 3": {`{"schemaVersion":3}`, "", "schema version 3"},
 		"artifact": {`{"schemaVersion":2,"config":` + desc("application/vnd.cncf.helm.config.v1+json") + `,"layers":[]}`, "", "helm"},
-		"encrypted": {`{"schemaVersion":2,` + config + `,"layers":[` + desc(v1.MediaTypeImageLayerGzip+"+encrypted") + `]}`, "",
-			"encrypted layer"},
+		"encrypted": {
+			`{"schemaVersion":2,` + config + `,"layers":[` + desc(v1.MediaTypeImageLayerGzip+"+encrypted") + `]}`, "",
+			"encrypted layer",
+		},
 		"odd layer":  {`{"schemaVersion":2,` + config + `,"layers":[` + desc("text/plain") + `]}`, "", `"text/plain"`},
 		"odd type":   {`{"schemaVersion":2,` + config + `,"layers":[]}`, "text/html", `"text/html"`},
 		"no config":  {`{"schemaVersion":2,"layers":[]}`, "", "without config"},

@@ -3,6 +3,7 @@ package image
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -60,7 +61,7 @@ func (v *verifier) Read(p []byte) (int, error) {
 	if v.seen != nil && n > 0 {
 		v.seen(n)
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = v.finish()
 	}
 	v.err = err
@@ -127,7 +128,7 @@ func (a *readAhead) run(r io.Reader) {
 		if n > 0 {
 			a.full <- buf[:n] // has room for all buffers
 		}
-		if err == io.ErrUnexpectedEOF && n > 0 { //nolint:errorlint // ReadAtLeast's own
+		if err == io.ErrUnexpectedEOF && n > 0 {
 			err = nil // r says itself why, the next time
 		}
 		if err != nil {

@@ -16,8 +16,7 @@ const inWorker = "AIRPLANT_TEST_WORKER"
 
 // rerunInWorker runs the calling test again as an account's root in a user
 // namespace with all the account's ids, and reports true when it has done so.
-// extra is added to the environment.
-func rerunInWorker(t *testing.T, extra ...string) bool {
+func rerunInWorker(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(inWorker) != "" {
 		return false
@@ -32,7 +31,7 @@ func rerunInWorker(t *testing.T, extra ...string) bool {
 	}
 	cmd := exec.CommandContext(t.Context(), "unshare", "--user", "--mount", "--map-auto", "--map-root-user",
 		exe, "-test.v", "-test.count=1", "-test.run=^"+t.Name()+"$")
-	cmd.Env = append(append(os.Environ(), inWorker+"=1"), extra...)
+	cmd.Env = append(os.Environ(), inWorker+"=1")
 	out, err := cmd.CombinedOutput()
 	t.Logf("in the worker's namespace:\n%s", out)
 	if err != nil {

@@ -7,10 +7,14 @@ import (
 	"airplant/internal/birth"
 	"airplant/lifecycle"
 	"airplant/userns"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
+// explainCmd takes what run takes, or a bundle.
 type explainCmd struct {
-	Bundle string `short:"b" required:"" help:"The bundle to explain." placeholder:"DIR"`
+	runCmd
+	Bundle string `short:"b" help:"Explain a bundle instead of an image." placeholder:"DIR"`
 	JSON   bool   `name:"json" help:"Print JSON."`
 	Create bool   `help:"Explain create, which waits for start, instead of run."`
 }
@@ -25,16 +29,12 @@ type explained struct {
 }
 
 func (c *explainCmd) Run(e *env) error {
-	bundle, err := filepath.Abs(c.Bundle)
-	if err != nil {
-		return err
-	}
-	spec, err := lifecycle.LoadSpec(bundle)
+	spec, o, err := c.load(e)
 	if err != nil {
 		return err
 	}
 	r := &lifecycle.Runtime{}
-	p, err := r.Plan(spec, &lifecycle.CreateOptions{Bundle: bundle}, c.Create)
+	p, err := r.Plan(spec, o, c.Create)
 	if err == nil {
 		err = p.Complete()
 	}
@@ -50,4 +50,28 @@ func (c *explainCmd) Run(e *env) error {
 	}
 	fmt.Fprint(e.stdout, p.Explain())
 	return nil
+}
+
+// load finds the configuration of a bundle, or of the container that run would
+// make. Its folder does not exist.
+func (c *explainCmd) load(e *env) (*specs.Spec, *lifecycle.CreateOptions, error) {
+	if c.Bundle != "" {
+		bundle, err := filepath.Abs(c.Bundle)
+		if err != nil {
+			return nil, nil, err
+		}
+		spec, err := lifecycle.LoadSpec(bundle)
+		return spec, &lifecycle.CreateOptions{Bundle: bundle}, err
+	}
+	h, err := e.home()
+	if err != nil {
+		return nil, nil, err
+	}
+	b, release, err := c.prepare(e)
+	if err != nil {
+		return nil, nil, err
+	}
+	release()
+	b.Bundle = filepath.Join(h.Data, "containers", "ID")
+	return b.spec, &b.CreateOptions, c.describe(b.Bundle, "ID", b)
 }

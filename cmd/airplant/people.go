@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -19,7 +20,7 @@ import (
 var version = "0.1.0-dev"
 
 type peopleGlobals struct {
-	Version peopleVersion `help:"Print the version." short:"v"`
+	Version peopleVersion `help:"Print the version."`
 }
 
 type peopleVersion bool
@@ -98,10 +99,10 @@ func statusOf(err error) error {
 // flagsFirst puts "--" before the first argument after a command's flags, so
 // that what follows belongs to the program: `run IMAGE ls -l`.
 func flagsFirst(args []string) []string {
-	if len(args) == 0 || args[0] != "run" && args[0] != "unshare" {
+	if len(args) == 0 || !slices.Contains([]string{"run", "explain", "unshare"}, args[0]) {
 		return args
 	}
-	valued := valuedFlags(runCmd{})
+	valued := valuedFlags(reflect.TypeFor[explainCmd]())
 	for n := 1; n < len(args); n++ {
 		a := args[n]
 		switch {
@@ -125,11 +126,14 @@ func flagsFirst(args []string) []string {
 }
 
 // valuedFlags lists the flags of a grammar that take a value.
-func valuedFlags(grammar any) map[string]bool {
+func valuedFlags(grammar reflect.Type) map[string]bool {
 	valued := map[string]bool{}
-	t := reflect.TypeOf(grammar)
-	for n := range t.NumField() {
-		f := t.Field(n)
+	for n := range grammar.NumField() {
+		f := grammar.Field(n)
+		if f.Anonymous {
+			maps.Copy(valued, valuedFlags(f.Type))
+			continue
+		}
 		if _, arg := f.Tag.Lookup("arg"); arg || f.Type.Kind() == reflect.Bool || !f.IsExported() {
 			continue
 		}

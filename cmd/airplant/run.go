@@ -141,10 +141,13 @@ func (c *runCmd) launch(e *env, h lifecycle.Home, b *box) (err error) {
 	}
 	status := 125
 	defer func() { err = errors.Join(err, made.End(status, removeAsRoot)) }()
-	if err := c.fill(e, made.Folder(), name, b); err != nil {
+	if err := c.describe(made.Folder(), name, b); err != nil {
 		return err
 	}
-	if err := c.connect(b.spec); err != nil {
+	if err := c.fill(made.Folder(), b); err != nil {
+		return err
+	}
+	if err := c.connect(); err != nil {
 		return err
 	}
 	r := &lifecycle.Runtime{Root: filepath.Join(h.Runtime, "run")}
@@ -160,8 +163,7 @@ func (c *runCmd) launch(e *env, h lifecycle.Home, b *box) (err error) {
 }
 
 // connect gives the program our standard input, or an empty one.
-func (c *runCmd) connect(spec *specs.Spec) error {
-	spec.Process.Terminal = c.TTY
+func (c *runCmd) connect() error {
 	if c.Interactive || c.TTY {
 		return nil
 	}
@@ -172,64 +174,76 @@ func (c *runCmd) connect(spec *specs.Spec) error {
 	return errors.Join(os.NewSyscallError("dup3", unix.Dup3(int(null.Fd()), 0, 0)), null.Close())
 }
 
-// fill makes the files of the container's folder.
-func (c *runCmd) fill(e *env, folder, name string, b *box) error {
-	if b.spec.Hostname = c.Hostname; c.Hostname == "" {
-		b.spec.Hostname = name[:min(len(name), 64)]
+// describe completes the configuration for a container's folder.
+func (c *runCmd) describe(folder, name string, b *box) error {
+	spec := b.spec
+	if spec.Hostname = c.Hostname; c.Hostname == "" {
+		spec.Hostname = name[:min(len(name), 64)]
 	}
-	if err := os.Mkdir(filepath.Join(folder, "rootfs"), 0o755); err != nil {
-		return err
-	}
+	spec.Process.Terminal = c.TTY
 	if b.image == "hello" {
-		return fillHello(folder, b.spec, c.started, c.Network)
+		return describeHello(spec, c.started, c.Network)
 	}
-	if b.Overlay != nil {
-		b.Overlay.At = filepath.Join(folder, "rootfs")
-		if !hostRoot(c.Rootfs) {
-			b.Overlay.Upper, b.Overlay.Work = filepath.Join(folder, "upper"), filepath.Join(folder, "work")
-		}
+	b.Overlay.At = filepath.Join(folder, "rootfs")
+	if len(b.Overlay.Parts) == 0 {
+		b.Overlay.Upper, b.Overlay.Work = filepath.Join(folder, "upper"), filepath.Join(folder, "work")
 	}
-	b.spec.Process.Env = append(b.spec.Process.Env, "HOSTNAME="+b.spec.Hostname)
-	return c.etc(folder, b.spec)
-}
-
-// etc makes the files of /etc that depend on the container.
-func (c *runCmd) etc(folder string, spec *specs.Spec) error {
-	files := map[string]string{
-		"hostname": spec.Hostname + "\n",
-		"hosts":    "127.0.0.1\tlocalhost " + spec.Hostname + "\n::1\tlocalhost ip6-localhost ip6-loopback\n",
-	}
-	if c.Network == "host" {
-		text, err := os.ReadFile("/etc/resolv.conf")
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-		files["resolv.conf"] = string(text)
-	}
-	for _, name := range []string{"hostname", "hosts", "resolv.conf"} {
-		text, ok := files[name]
-		if !ok {
-			continue
-		}
-		file := filepath.Join(folder, name)
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-			return err
-		}
-		spec.Mounts = append(spec.Mounts, specs.Mount{Destination: "/etc/" + name, Type: "bind", Source: file, Options: []string{"bind", "rprivate"}})
+	spec.Process.Env = append(spec.Process.Env, "HOSTNAME="+spec.Hostname)
+	for _, name := range c.etcFiles() {
+		spec.Mounts = append(spec.Mounts, specs.Mount{Destination: "/etc/" + name, Type: "bind", Source: filepath.Join(folder, name), Options: []string{"bind", "rprivate"}})
 	}
 	return nil
 }
 
-// fillHello makes the root filesystem of the built-in image.
-func fillHello(folder string, spec *specs.Spec, started time.Time, network string) error {
-	for _, dir := range []string{"proc", "sys", "dev"} {
-		if err := os.Mkdir(filepath.Join(folder, "rootfs", dir), 0o755); err != nil {
+// fill makes the files of the container's folder.
+func (c *runCmd) fill(folder string, b *box) error {
+	dirs := []string{"rootfs"}
+	files := map[string]string{}
+	if b.image == "hello" {
+		dirs = append(dirs, "rootfs/proc", "rootfs/sys", "rootfs/dev")
+		files["rootfs/"+hello.Name] = ""
+	} else if err := c.etc(files, b.spec.Hostname); err != nil {
+		return err
+	}
+	for _, dir := range dirs {
+		if err := os.Mkdir(filepath.Join(folder, dir), 0o755); err != nil {
 			return err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(folder, "rootfs", hello.Name), nil, 0o755); err != nil {
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// etcFiles are files of /etc that depend on the container.
+func (c *runCmd) etcFiles() []string {
+	list := []string{"hostname", "hosts"}
+	if c.Network == "host" {
+		list = append(list, "resolv.conf")
+	}
+	return list
+}
+
+func (c *runCmd) etc(files map[string]string, hostname string) error {
+	files["hostname"] = hostname + "\n"
+	files["hosts"] = "127.0.0.1\tlocalhost " + hostname + "\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+	if c.Network != "host" {
+		return nil
+	}
+	text, err := os.ReadFile("/etc/resolv.conf")
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
+	files["resolv.conf"] = string(text)
+	return nil
+}
+
+// describeHello makes the built-in image of the configuration: our own binary,
+// by a name under which it only looks around.
+func describeHello(spec *specs.Spec, started time.Time, network string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err

@@ -100,8 +100,6 @@ func dropDashes(args []string) []string {
 	return args
 }
 
-func hostRoot(dir string) bool { return dir != "" && filepath.Clean(dir) == "/" }
-
 // fromFolder takes a folder as the one layer of the root filesystem.
 func (c *runCmd) fromFolder(b *box) error {
 	dir, err := filepath.Abs(c.Rootfs)

@@ -129,22 +129,20 @@ func (b *newborn) fork(o *CreateOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	forked := make(chan error, 1)
+	compiled := make(chan error, 1)
 	go func() {
-		child, err := birth.Fork(&b.plan.Program, in, b.plan.CloneFlags, b.inject)
-		b.child = child
-		if err == nil && !b.plan.Joins {
-			err = b.writeMaps()
-		} else {
-			err = explainFork(err)
+		err := b.plan.Complete()
+		if err == nil {
+			err = b.plan.Compile(f[plan.Executable], b.plan.MainInputs(), b.inject)
 		}
-		forked <- err
+		compiled <- err
 	}()
-	err = b.plan.Complete()
-	if err == nil {
-		err = b.plan.Compile(f[plan.Executable], b.plan.MainInputs(), b.inject)
+	b.child, err = birth.Fork(&b.plan.Program, in, b.plan.CloneFlags, b.inject)
+	err = explainFork(err)
+	if err == nil && !b.plan.Joins {
+		err = b.writeMaps()
 	}
-	if err := errors.Join(<-forked, err); err != nil {
+	if err := errors.Join(err, <-compiled); err != nil {
 		return err
 	}
 	return b.goOn()

@@ -31,6 +31,27 @@ type CreateOptions struct {
 	Inject *birth.Options
 }
 
+// Preload reads ahead what making a container of a bundle needs, while the
+// command line is parsed. The function it returns is a [LoadSpec] that knows
+// the bundle already, if the guess was right.
+func Preload(bundle string) func(bundle string) (*specs.Spec, error) {
+	var spec *specs.Spec
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		spec, err = LoadSpec(bundle)
+	}()
+	go func() { _, _ = host() }()
+	return func(wanted string) (*specs.Spec, error) {
+		if wanted != bundle {
+			return LoadSpec(wanted)
+		}
+		<-done
+		return spec, err
+	}
+}
+
 // LoadSpec reads the configuration of a bundle. The decoder is not that of the
 // standard library, which prepares itself for every field of the specification,
 // Windows and all, and takes 0.25 ms longer. It also refuses a name that comes
@@ -51,14 +72,15 @@ func LoadSpec(bundle string) (*specs.Spec, error) {
 // Plan begins the plan of what creating the container does; see
 // [plan.Plan.Complete].
 func (r *Runtime) Plan(spec *specs.Spec, o *CreateOptions, wait bool) (*plan.Plan, error) {
-	host, err := ReadHost()
+	common, err := host()
 	if err != nil {
 		return nil, err
 	}
+	host := *common
 	if o.Overlay == nil && spec.Process != nil && spec.Root != nil && !slices.ContainsFunc(spec.Process.Env, isHome) {
 		host.Home = homeOf(spec, o.Bundle)
 	}
-	return plan.New(spec, host, &plan.Options{
+	return plan.New(spec, &host, &plan.Options{
 		Bundle: o.Bundle, Wait: wait, PreserveFDs: o.PreserveFDs, ListenFDs: o.ListenFDs,
 		NoPivot: o.NoPivot, NoNewKeyring: o.NoNewKeyring, DieWithParent: o.DieWithParent, Overlay: o.Overlay,
 	})

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 
 	"airplant/internal/nofile"
 	"airplant/lifecycle/plan"
@@ -17,8 +18,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReadHost gathers what plans depend on.
-func ReadHost() (*plan.Host, error) {
+// host gathers what plans depend on, once.
+var host = sync.OnceValues(readHost)
+
+func readHost() (*plan.Host, error) {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		return nil, err

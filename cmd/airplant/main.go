@@ -12,6 +12,8 @@ import (
 
 	"airplant/internal/doctor"
 	"airplant/internal/hello"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // env is what commands know of the outside.
@@ -23,7 +25,9 @@ type env struct {
 	getenv func(string) string
 
 	started time.Time
-	worker  bool // we are in namespace P, under the name workerName
+	// loadSpec reads a bundle's configuration, perhaps ahead of being asked.
+	loadSpec func(bundle string) (*specs.Spec, error)
+	worker   bool // we are in namespace P, under the name workerName
 }
 
 func main() {

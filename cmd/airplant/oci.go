@@ -53,11 +53,31 @@ func (e *env) oci(args []string) int {
 			{"spec", "Write a config.json to start from.", func() any { return &ociSpec{} }},
 		},
 	}
+	e.loadSpec = preload(args)
 	status := f.run(f.without("--rootless", args), e, func(err error) { e.reportOCI(&g, err) }, &g)
 	if status < 0 {
 		return 1 // as runc, whatever the error
 	}
 	return status
+}
+
+// preload reads ahead for the commands that make a container, from the bundle
+// that the arguments seem to name.
+func preload(args []string) func(string) (*specs.Spec, error) {
+	bundle, makes := ".", false
+	for n, a := range args {
+		if value, ok := strings.CutPrefix(a, "--bundle="); ok {
+			bundle = value
+		} else if (a == "--bundle" || a == "-b") && n+1 < len(args) {
+			bundle = args[n+1]
+		}
+		makes = makes || a == "run" || a == "create"
+	}
+	bundle, err := filepath.Abs(bundle)
+	if !makes || err != nil {
+		return lifecycle.LoadSpec
+	}
+	return lifecycle.Preload(bundle)
 }
 
 // reportOCI prints an error, and logs it in the form that engines read.
@@ -122,7 +142,7 @@ func (b *bundleFlags) options(e *env) (o lifecycle.CreateOptions, spec *specs.Sp
 	if o.Bundle, err = filepath.Abs(b.Bundle); err != nil {
 		return o, nil, err
 	}
-	spec, err = lifecycle.LoadSpec(o.Bundle)
+	spec, err = e.loadSpec(o.Bundle)
 	return o, spec, err
 }
 

@@ -28,7 +28,7 @@
 package image
 
 import (
-	"errors"
+	"io/fs"
 	"os"
 	"time"
 
@@ -67,7 +67,7 @@ type Image struct {
 // Anything but a regular file is refused. The caller closes it.
 func (i *Image) Open(path string) (*os.File, error) {
 	if len(i.Layers) == 0 {
-		return nil, &os.PathError{Op: "open in image", Path: path, Err: errors.New("the image has no layers")}
+		return nil, &os.PathError{Op: "open in image", Path: path, Err: fs.ErrNotExist}
 	}
 	u, err := layer.OpenUnion(i.Layers)
 	if err != nil {

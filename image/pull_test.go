@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -143,13 +144,14 @@ func TestPullErrors(t *testing.T) {
 	f.blobs[wrong] = []byte(`{"schemaVersion":2}`)
 	f.tags["schema1"] = f.add("x", []byte(`{"schemaVersion":1,"fsLayers":[]}`))
 	f.tags["helm"] = f.image("helm", v1.ImageConfig{}, nil, func(m *v1.Manifest, _ *v1.Image) { m.Config.MediaType = "application/vnd.cncf.helm.config.v1+json" })
-	status := 0
+	var status atomic.Int32
 	host, _ := f.serve(t, func(w http.ResponseWriter, _ *http.Request) bool {
-		if status != 0 {
+		code := int(status.Load())
+		if code != 0 {
 			w.Header().Set("Retry-After", "30")
-			w.WriteHeader(status)
+			w.WriteHeader(code)
 		}
-		return status != 0
+		return code != 0
 	})
 	for _, c := range []struct {
 		ref    string
@@ -172,7 +174,7 @@ func TestPullErrors(t *testing.T) {
 		{"oci-archive:/etc/passwd", 0, ErrUnsupported, ""},
 		{"oci-archive:/etc", 0, ErrUnsupported, ""},
 	} {
-		status = c.status
+		status.Store(int32(c.status))
 		_, err := newStore(t).Pull(t.Context(), mustRef(t, c.ref), PullOptions{})
 		var e *Error
 		if !errors.As(err, &e) || c.is != nil && !errors.Is(err, c.is) || !strings.Contains(e.Hint, c.hint) || (c.hint == "") != (e.Hint == "") {
@@ -197,14 +199,14 @@ func TestPullBroken(t *testing.T) {
 	}
 	big := gzipped(tarOf("noise", string(noise)))
 	f.image("x", v1.ImageConfig{}, []testLayer{big}, nil)
-	hang := false
+	var hang atomic.Bool
 	host, _ := f.serve(t, func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasSuffix(r.URL.Path, digest.FromBytes(big.packed).Encoded()) {
 			return false
 		}
 		w.Header().Set("Content-Length", fmt.Sprint(len(big.packed)))
 		_, _ = w.Write(big.packed[:1<<20])
-		if hang {
+		if hang.Load() {
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
 		}
@@ -215,7 +217,7 @@ func TestPullBroken(t *testing.T) {
 	if !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("broken: %v", err)
 	}
-	hang = true
+	hang.Store(true)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	start := time.Now()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -149,6 +150,32 @@ func (s *Store) layerPath(chain digest.Digest) string { return s.path(layersDir,
 
 func (s *Store) diffPath(chain digest.Digest) string {
 	return filepath.Join(s.layerPath(chain), "diff")
+}
+
+// ReadBlob returns a manifest or configuration of the store, verified: what
+// [Image.Config] leaves out, such as history and docker's health check.
+func (s *Store) ReadBlob(d digest.Digest) ([]byte, error) {
+	text, err := s.readBlob(d)
+	if err != nil {
+		return nil, &Error{Op: "read blob", Ref: string(d), Err: err}
+	}
+	return text, nil
+}
+
+func (s *Store) readBlob(d digest.Digest) ([]byte, error) {
+	if err := checkDigest(d); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(s.blobPath(d))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if err == nil && digest.FromBytes(text) != d {
+		err = ErrDigest
+	}
+	return text, err
 }
 
 func exists(path string) bool {

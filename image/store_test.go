@@ -244,6 +244,9 @@ func TestRemove(t *testing.T) {
 		}
 	}
 	check("blobs=7 layers=3 names=2 tmp=0")
+	if text, err := s.ReadBlob(ia.ConfigDigest); err != nil || !strings.Contains(string(text), "diff_ids") {
+		t.Errorf("configuration %q, %v", text, err)
+	}
 	if err := s.Remove(t.Context(), a, ia.Layers); err != nil { // a container uses it
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"airplant/internal/testenv"
 
@@ -13,6 +14,10 @@ import (
 // The stories lie in testdata/script of the module and drive the program that
 // is released, not this test binary: how a process is born is what they test.
 const stories = "../../testdata/script"
+
+// storyTime is what all stories of a test have together. A rerun knows nothing
+// of the deadline that "go test" was given.
+const storyTime = 3 * time.Minute
 
 func TestMain(m *testing.M) { testenv.Main(m) }
 
@@ -35,6 +40,7 @@ func tell(t *testing.T, pattern string) {
 		Files:               files,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+		Deadline:            time.Now().Add(storyTime),
 		Setup:               func(e *testscript.Env) error { return begin(e, u) },
 		Cmds:                verbs,
 	})
@@ -47,6 +53,7 @@ func tell(t *testing.T, pattern string) {
 //	config DIR KEY=JSON...       set a value of its config.json; KEY+=JSON appends, KEY= removes
 //	exits STATUS COMMAND...      run a command that ends with the status
 //	refuses REGEXP COMMAND...    run a command that ends with status 1 and one line that says why
+//	leaves FILE COMMAND...       run a command that leaves a process, whose output goes to the file
 //	await REGEXP COMMAND...      run a command until its output matches
 //	clean                        see that no process, mount or state is left
 //	terminal DIALOG COMMAND...   run a command on a terminal; see dialog
@@ -58,6 +65,7 @@ var verbs = map[string]func(*testscript.TestScript, bool, []string){
 	"config":   plain("config DIR KEY=JSON...", 2, (*story).config),
 	"exits":    plain("exits STATUS COMMAND...", 2, (*story).exits),
 	"refuses":  plain("refuses REGEXP COMMAND...", 2, (*story).refuses),
+	"leaves":   plain("leaves FILE COMMAND...", 2, (*story).leaves),
 	"await":    plain("await REGEXP COMMAND...", 2, (*story).await),
 	"clean":    plain("clean", 0, (*story).clean),
 	"terminal": plain("terminal DIALOG COMMAND...", 2, (*story).terminal),
@@ -79,18 +87,17 @@ func plain(usage string, least int, do func(*story, *testscript.TestScript, []st
 // that what it leaves there is seen, and is nobody else's.
 func begin(e *testscript.Env, u testenv.User) error {
 	t := e.T().(testing.TB)
-	s := &story{t: t, work: e.WorkDir, runtime: u.TempDir(t)}
+	s := &story{t: t, work: e.WorkDir, runtime: u.TempDir(t), program: testenv.Binary(t)}
 	if err := os.Chmod(s.runtime, 0o700); err != nil {
 		return err
 	}
-	program := testenv.Binary(t)
 	e.Vars = append(e.Vars, u.Env()...)
 	for key, value := range map[string]string{
-		"AIRPLANT":        program,
+		"AIRPLANT":        s.program,
 		"BUSYBOX":         testenv.Busybox(t),
 		"GID":             itoa(u.GID),
 		"HOME":            filepath.Join(e.WorkDir, "home"),
-		"PATH":            filepath.Dir(program) + ":" + e.Getenv("PATH"),
+		"PATH":            filepath.Dir(s.program) + ":" + e.Getenv("PATH"),
 		"TERM":            "xterm",
 		"TMPDIR":          filepath.Join(e.WorkDir, ".tmp"),
 		"UID":             itoa(u.UID),

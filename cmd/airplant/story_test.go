@@ -28,6 +28,7 @@ type story struct {
 	t       testing.TB
 	work    string   // its folder
 	runtime string   // its XDG_RUNTIME_DIR
+	program string   // airplant
 	vars    []string // names of the variables it began with
 	// A console socket and the terminal that came through it.
 	masters chan received
@@ -107,6 +108,20 @@ func (s *story) refuses(ts *testscript.TestScript, args []string) {
 	}
 }
 
+// leaves gives the command files and no pipes, whose end would only come with
+// that of the process that is left.
+func (s *story) leaves(ts *testscript.TestScript, args []string) {
+	out, err := os.OpenFile(ts.MkAbs(args[0]), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	ts.Check(err)
+	defer out.Close()
+	cmd := &exec.Cmd{
+		Path: s.look(ts, args[1]), Args: args[1:], Env: s.environ(ts), Dir: ts.MkAbs("."), Stdout: out, Stderr: out,
+	}
+	if err := cmd.Run(); err != nil {
+		ts.Fatalf("%v: %s", err, ts.ReadFile(args[0]))
+	}
+}
+
 func (s *story) await(ts *testscript.TestScript, args []string) {
 	want, err := regexp.Compile(args[0])
 	ts.Check(err)
@@ -127,8 +142,11 @@ func (s *story) containers(ts *testscript.TestScript) []string {
 	return names
 }
 
+// root is where the runtime keeps its containers by default.
+func (s *story) root() string { return filepath.Join(s.runtime, "airplant", "oci") }
+
 func (s *story) state() ([]string, error) {
-	entries, err := os.ReadDir(filepath.Join(s.runtime, "airplant", "oci"))
+	entries, err := os.ReadDir(s.root())
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
@@ -150,8 +168,16 @@ func (s *story) end() {
 	if s.master != nil {
 		s.master.close()
 	}
-	if left := s.left(); len(left) > 0 && !s.t.Failed() {
+	left := s.left()
+	if len(left) > 0 && !s.t.Failed() {
 		s.t.Errorf("left behind: %s", strings.Join(left, "; "))
+	}
+	names, _ := s.state()
+	for _, n := range names { // or they would outlive the test
+		out, err := exec.Command(s.program, "oci", "--root", s.root(), "delete", "-f", n).CombinedOutput()
+		if err != nil {
+			s.t.Errorf("delete %s: %v: %s", n, err, out)
+		}
 	}
 }
 

@@ -7,17 +7,23 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 
+	"airplant/internal/testenv"
+
 	"golang.org/x/sys/unix"
 )
 
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+// qemu names an emulator to run programs with; [TestOtherMachine] sets it.
+const qemu = "BIRTH_TEST_QEMU"
+
 // say writes a word to standard output.
-func say(s *Section, word string) *Instr {
-	return s.Do("say "+word, Write, Int(1), Str(word), Int(len(word)))
+func say(s *Section, word string) {
+	s.Do("say "+word, Write, Int(1), Str(word), Int(len(word)))
 }
 
 func exit(s *Section, code int) { s.Do("exit", ExitGroup, Int(code)) }
@@ -73,8 +79,8 @@ func run(t *testing.T, p *Program, opts Options) (stdout string, report error) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(file)
-	if os.Getenv("BIRTH_TEST_QEMU") != "" {
-		cmd = exec.Command(os.Getenv("BIRTH_TEST_QEMU"), file)
+	if os.Getenv(qemu) != "" {
+		cmd = exec.Command(os.Getenv(qemu), file)
 	}
 	var out, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = &out, &stderr, []*os.File{w}
@@ -95,7 +101,7 @@ func TestEveryKindOfInstruction(t *testing.T) {
 	everything(&p.Main)
 	exit(&p.Main, 0)
 	out, report := run(t, &p, NoFail())
-	if want := "start missing seven end"; out != want || report != io.EOF {
+	if want := "start missing seven end"; out != want || !errors.Is(report, io.EOF) {
 		t.Errorf("got %q and report %v, want %q and EOF", out, report, want)
 	}
 }
@@ -172,130 +178,6 @@ func TestExecutableIsSealed(t *testing.T) {
 	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFD, 0)
 	if err != nil || flags&unix.FD_CLOEXEC == 0 {
 		t.Errorf("descriptor flags %#x, %v", flags, err)
-	}
-}
-
-// TestFork runs prelude and main in a forked child, as containers do.
-func TestFork(t *testing.T) {
-	if os.Getenv("BIRTH_TEST_QEMU") != "" {
-		t.SkipNow() // the emulator runs one program, not what it executes; TestOtherMachine counts it
-	}
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, w := os.NewFile(uintptr(pair[0]), "ours"), os.NewFile(uintptr(pair[1]), "theirs")
-	defer r.Close()
-	for _, failing := range []bool{false, true} {
-		p := &Program{}
-		p.Prelude.Do("keep the report", Fcntl, In(Report), Int(unix.F_SETFD), Int(0))
-		p.Prelude.Do("wait for the executable", Read, In(Report), Ptr(Cell("byte")), Int(1))
-		p.Prelude.Do("execute", Execveat, In("exe"), Str(""), Ptr(Vector([]string{"x"})), Ptr(Vector(nil)), Int(unix.AT_EMPTY_PATH))
-		message := Message(9)
-		p.Main.Do("a value", Value, Int(77)).IntoAt(message, MessageValue)
-		p.Main.Do("sync", Write, In(Report), Ptr(message), Int(MessageLen))
-		if failing {
-			p.Main.Do("fail", Close, Int(-1))
-		}
-		exit(&p.Main, 3)
-		in := Inputs{Report: int(w.Fd())}
-		exe, err := Memfd()
-		if err != nil {
-			t.Fatal(err)
-		}
-		in["exe"] = int(exe.Fd())
-		child, err := Fork(p, in, 0, NoFail())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := p.Compile(exe, in, NoFail()); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := r.Write([]byte{0}); err != nil {
-			t.Fatal(err)
-		}
-		if told, err := p.ReadReport(r); told.Point != 9 || told.Value != 77 || err != nil {
-			t.Errorf("told %v, %v", told, err)
-		}
-		want := 3
-		if failing {
-			want = 1
-			if _, err := p.ReadReport(r); !errors.Is(err, unix.EBADF) {
-				t.Errorf("report: %v", err)
-			}
-		}
-		var ws unix.WaitStatus
-		if _, err := unix.Wait4(child.PID, &ws, 0, nil); err != nil || ws.ExitStatus() != want {
-			t.Errorf("exit status %d, %v", ws.ExitStatus(), err)
-		}
-		child.PidFD.Close()
-		if err := child.Free(); err != nil {
-			t.Error(err)
-		}
-		exe.Close()
-	}
-	w.Close()
-}
-
-// TestForkWhileGoRuns forks many children while other goroutines allocate and
-// collect: the child shares their memory.
-func TestForkWhileGoRuns(t *testing.T) {
-	if os.Getenv("BIRTH_TEST_QEMU") != "" {
-		t.SkipNow()
-	}
-	stop, stopped := make(chan bool), make(chan bool)
-	go func() {
-		defer close(stopped)
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				_ = make([]byte, 1<<16)
-				runtime.GC()
-			}
-		}
-	}()
-	p := &Program{}
-	p.Prelude.Do("exit", ExitGroup, Int(5))
-	for range 200 {
-		child, err := Fork(p, Inputs{Report: 1}, 0, NoFail())
-		if err != nil {
-			t.Fatal(err)
-		}
-		var ws unix.WaitStatus
-		if _, err := unix.Wait4(child.PID, &ws, 0, nil); err != nil || ws.ExitStatus() != 5 {
-			t.Fatalf("exit status %d, %v", ws.ExitStatus(), err)
-		}
-		child.PidFD.Close()
-		if err := child.Free(); err != nil {
-			t.Error(err)
-		}
-	}
-	close(stop)
-	<-stopped
-}
-
-// TestOtherMachine runs this package's tests for arm64 under an emulator.
-func TestOtherMachine(t *testing.T) {
-	if runtime.GOARCH != "amd64" {
-		t.SkipNow()
-	}
-	qemu, err := exec.LookPath("qemu-aarch64-static")
-	if err != nil {
-		t.Skip("qemu-aarch64-static is not installed")
-	}
-	test := filepath.Join(t.TempDir(), "birth.test")
-	build := exec.Command("go", "test", "-c", "-o", test, ".")
-	build.Env = append(os.Environ(), "GOARCH=arm64", "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	cmd := exec.Command(qemu, test, "-test.v")
-	cmd.Env = append(os.Environ(), "BIRTH_TEST_QEMU="+qemu)
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "--- PASS: TestEveryKindOfInstruction") {
-		t.Fatalf("%v: %s", err, out)
 	}
 }
 

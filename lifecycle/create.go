@@ -107,7 +107,7 @@ func checkConsole(spec *specs.Spec, socket string, detached bool) error {
 	switch {
 	case terminal && socket == "" && detached:
 		return errors.New("process.terminal is set: a detached container needs --console-socket")
-	case terminal && socket == "" && !IsTerminal(os.Stdin):
+	case terminal && socket == "" && !IsTerminal(os.Stdin): //nolint:forbidigo // see relayTerminal
 		return fmt.Errorf("process.terminal is set: %w", ErrNoTerminal)
 	case !terminal && socket != "":
 		return errors.New("--console-socket is given, but process.terminal is not set")

@@ -115,7 +115,7 @@ func signalNamespace(rec *Record, sig unix.Signal) error {
 		}
 		if of, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid)); err == nil && of == ns {
 			err = unix.PidfdSendSignal(fd, sig, nil, 0)
-			if err != nil && err != unix.ESRCH {
+			if err != nil && !errors.Is(err, unix.ESRCH) {
 				return errors.Join(os.NewSyscallError("pidfd_send_signal", err), unix.Close(fd))
 			}
 		}

@@ -26,7 +26,9 @@ type relay struct {
 }
 
 // relayTerminal takes a container's terminal from the socket and connects it
-// to ours, which becomes raw: keys like Ctrl-C go to the container.
+// to ours, which becomes raw: keys like Ctrl-C go to the container. Ours is on
+// our descriptors 0 and 1, which a container without a terminal would inherit;
+// they are no argument, because the fork cannot take others.
 func relayTerminal(socket *os.File) (*relay, error) {
 	master, err := receiveFile(socket)
 	if err != nil {
@@ -47,10 +49,10 @@ func relayTerminal(socket *os.File) (*relay, error) {
 		return nil, errors.Join(os.NewSyscallError("ioctl", err), master.Close())
 	}
 	t.resize()
-	go func() { _, _ = io.Copy(master, os.Stdin) }()
+	go func() { _, _ = io.Copy(master, os.Stdin) }() //nolint:forbidigo // see above
 	go func() {
 		// It ends with EIO when the last process has closed the other end.
-		_, _ = io.Copy(os.Stdout, master)
+		_, _ = io.Copy(os.Stdout, master) //nolint:forbidigo // see above
 		close(t.done)
 	}()
 	return t, nil

@@ -28,12 +28,12 @@ func (b *builder) cloneTree(label string, dir birth.Arg, path string, flags uint
 }
 
 // attach puts a detached mount on the place that fd refers to.
-func (b *builder) attach(label string, tree, fd *birth.Data) *birth.Instr {
-	return b.do(label, birth.MoveMount, birth.Load(tree), birth.Str(""), birth.Load(fd), birth.Str(""), birth.Int(unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH))
+func (b *builder) attach(label string, tree, fd *birth.Data) {
+	b.do(label, birth.MoveMount, birth.Load(tree), birth.Str(""), birth.Load(fd), birth.Str(""), birth.Int(unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH))
 }
 
-func (b *builder) setattr(label string, mount *birth.Data, flags, set, clear, propagation uint64) *birth.Instr {
-	return b.do(label, birth.MountSetattr, birth.Load(mount), birth.Str(""), birth.Int(unix.AT_EMPTY_PATH|flags), birth.Ptr(birth.MountAttr(set, clear, propagation)), birth.Int(32))
+func (b *builder) setattr(label string, mount *birth.Data, flags, set, clear, propagation uint64) {
+	b.do(label, birth.MountSetattr, birth.Load(mount), birth.Str(""), birth.Int(unix.AT_EMPTY_PATH|flags), birth.Ptr(birth.MountAttr(set, clear, propagation)), birth.Int(32))
 }
 
 // root puts a copy of the root filesystem's mount over itself, to have a mount

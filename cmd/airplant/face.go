@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -57,7 +58,7 @@ func (f *face) parse(args []string, out io.Writer) (ctx *kong.Context, done bool
 		kong.Exit(func(int) { done = true }),
 		kong.ConfigureHelp(kong.HelpOptions{NoExpandSubcommands: true, Compact: true}),
 	}
-	name := f.named(args)
+	name, _ := f.named(args)
 	for _, c := range f.commands {
 		if c.name == name || !f.has(name) {
 			options = append(options, kong.DynamicCommand(c.name, c.help, "", c.grammar()))
@@ -78,17 +79,18 @@ func (f *face) has(name string) bool {
 	return slices.ContainsFunc(f.commands, func(c command) bool { return c.name == name })
 }
 
-// named finds the command's name: the first argument that is not a flag.
-func (f *face) named(args []string) string {
+// named finds the command's name, the first argument that is not a flag, and
+// its place.
+func (f *face) named(args []string) (name string, at int) {
 	for n := 0; n < len(args); n++ {
 		switch {
 		case !strings.HasPrefix(args[n], "-"):
-			return args[n]
+			return args[n], n
 		case slices.Contains(f.valued, args[n]):
 			n++
 		}
 	}
-	return ""
+	return "", len(args)
 }
 
 // without drops a global flag of runc's that means nothing here, and has the
@@ -107,17 +109,45 @@ func (f *face) without(flag string, args []string) []string {
 	return args
 }
 
+var errNotQuick = errors.New("kong decides")
+
+// quick runs a command whose line is a plain one; see [quick].
+func (f *face) quick(args []string, e *env) error {
+	name, at := f.named(args)
+	n := slices.IndexFunc(f.commands, func(c command) bool { return c.name == name })
+	if n < 0 {
+		return errNotQuick
+	}
+	grammar, globals := f.commands[n].grammar(), reflect.New(reflect.TypeOf(f.globals).Elem())
+	var q, g quick
+	if !g.read(args[:at], globals.Interface()) || !q.read(args[at+1:], grammar) {
+		return errNotQuick
+	}
+	switch c := grammar.(type) {
+	case interface{ Run(*env) error }:
+		reflect.ValueOf(f.globals).Elem().Set(globals.Elem())
+		return c.Run(e)
+	case interface{ Run(*env, *ociGlobals) error }:
+		reflect.ValueOf(f.globals).Elem().Set(globals.Elem())
+		return c.Run(e, f.globals.(*ociGlobals))
+	}
+	return errNotQuick
+}
+
 // run parses and runs a command; the status says how it ended.
 func (f *face) run(args []string, e *env, report func(error), with ...any) int {
-	ctx, done, err := f.parse(args, e.stdout)
-	if done {
-		return 0
+	err := f.quick(args, e)
+	if errors.Is(err, errNotQuick) {
+		ctx, done, parseErr := f.parse(args, e.stdout)
+		if done {
+			return 0
+		}
+		if parseErr != nil {
+			report(fmt.Errorf("%w; see `%s --help`", parseErr, f.name))
+			return f.usage
+		}
+		err = ctx.Run(append([]any{e}, with...)...)
 	}
-	if err != nil {
-		report(fmt.Errorf("%w; see `%s --help`", err, f.name))
-		return f.usage
-	}
-	err = ctx.Run(append([]any{e}, with...)...)
 	var status exitStatus
 	var failed *exited
 	switch {

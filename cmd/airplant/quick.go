@@ -1,0 +1,143 @@
+package main
+
+import (
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// quick reads the plain command lines that engines and scripts send, by the
+// same struct tags as kong, which takes 0.4 ms to build a grammar and parse:
+// a fifth of what `oci state` costs. It knows flags of its own that take one
+// word, in full spelling, and arguments. At anything else, a mistake included,
+// it gives up, and kong decides. A test compares the two.
+type quick struct {
+	flags map[string]reflect.Value
+	enums map[string]string
+	args  []argument
+	last  reflect.Value // a list that takes all further arguments
+}
+
+type argument struct {
+	to       reflect.Value
+	optional bool
+}
+
+// read reads args into the structs that to points to. What it changed is of no
+// use when it reports false.
+func (q *quick) read(args []string, to ...any) bool {
+	q.flags, q.enums = map[string]reflect.Value{}, map[string]string{}
+	for _, p := range to {
+		if !q.fields(reflect.ValueOf(p).Elem()) {
+			return false
+		}
+	}
+	for n := 0; n < len(args); n++ {
+		a := args[n]
+		switch {
+		case a == "--" && q.last.IsValid() && len(q.args) == 0:
+			q.last.Set(reflect.ValueOf(slices.Clone(args[n+1:])))
+			return true
+		case !strings.HasPrefix(a, "-") || a == "-":
+			if !q.argument(a) {
+				return false
+			}
+		default:
+			used, ok := q.flag(args[n:])
+			if !ok {
+				return false
+			}
+			n += used
+		}
+	}
+	return !slices.ContainsFunc(q.args, func(a argument) bool { return !a.optional })
+}
+
+// fields lists the flags and arguments of a struct, and sets defaults.
+func (q *quick) fields(v reflect.Value) bool {
+	for n := range v.NumField() {
+		f, field := v.Type().Field(n), v.Field(n)
+		tag := f.Tag
+		_, isArg := tag.Lookup("arg")
+		switch {
+		case f.Anonymous:
+			if !q.fields(field) {
+				return false
+			}
+		case !f.IsExported():
+		case isArg && field.Kind() == reflect.Slice:
+			q.last = field
+		case isArg:
+			_, optional := tag.Lookup("optional")
+			q.args = append(q.args, argument{field, optional})
+			field.SetString(tag.Get("default"))
+		default:
+			name := tag.Get("name")
+			if name == "" {
+				name = kebab(f.Name)
+			}
+			q.flags["--"+name] = field
+			if short := tag.Get("short"); short != "" {
+				q.flags["-"+short] = field
+			}
+			if enum, ok := tag.Lookup("enum"); ok {
+				q.enums["--"+name] = enum
+			}
+			if value, ok := tag.Lookup("default"); ok && !assign(field, value) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (q *quick) argument(a string) bool {
+	if len(q.args) == 0 {
+		return false
+	}
+	q.args[0].to.SetString(a)
+	q.args = q.args[1:]
+	return true
+}
+
+// flag reads one flag and, unless it is a switch, its value.
+func (q *quick) flag(args []string) (used int, ok bool) {
+	name, value, joined := strings.Cut(args[0], "=")
+	field, ok := q.flags[name]
+	switch {
+	case !ok || joined && !strings.HasPrefix(name, "--"):
+		return 0, false
+	case field.Kind() == reflect.Bool:
+		// Of a type of its own, a switch does something when it is parsed.
+		return 0, !joined && field.Type() == reflect.TypeFor[bool]() && assign(field, "true")
+	case !joined:
+		if len(args) < 2 || strings.HasPrefix(args[1], "-") {
+			return 0, false
+		}
+		value, used = args[1], 1
+	}
+	if enum, ok := q.enums[name]; ok && !slices.Contains(strings.Split(enum, ","), value) {
+		return 0, false
+	}
+	return used, assign(field, value)
+}
+
+// assign sets a field of a simple kind.
+func assign(field reflect.Value, value string) bool {
+	switch field.Kind() {
+	case reflect.String:
+		field.SetString(value)
+	case reflect.Bool:
+		field.SetBool(value == "true")
+	case reflect.Int:
+		n, err := strconv.ParseInt(value, 10, 32)
+		if err != nil {
+			return false
+		}
+		field.SetInt(n)
+	default:
+		return false
+	}
+	return true
+}

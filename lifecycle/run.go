@@ -29,6 +29,9 @@ func (r *Runtime) Run(id string, spec *specs.Spec, o *RunOptions) (status int, e
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 	}
+	if !o.Detach && o.ConsoleSocket == "" {
+		spec = sized(spec)
+	}
 	var signals chan os.Signal
 	listen := func() {
 		if !o.Detach {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -60,9 +61,32 @@ func relayTerminal(socket *os.File) (*relay, error) {
 
 // resize gives the container's terminal the size of ours.
 func (t *relay) resize() {
-	if size, err := unix.IoctlGetWinsize(0, unix.TIOCGWINSZ); err == nil {
+	if size := ourSize(); size != nil {
 		_ = unix.IoctlSetWinsize(int(t.master.Fd()), unix.TIOCSWINSZ, size)
 	}
+}
+
+// ourSize is the size of our terminal, nil where it does not know it either,
+// as on a serial line.
+func ourSize() *unix.Winsize {
+	size, err := unix.IoctlGetWinsize(0, unix.TIOCGWINSZ)
+	if err != nil || size.Row == 0 || size.Col == 0 {
+		return nil
+	}
+	return size
+}
+
+// sized is the configuration with the size of our terminal for that of the
+// container: a program that asks at once would be there before the relay.
+func sized(spec *specs.Spec) *specs.Spec {
+	size := ourSize()
+	if spec.Process == nil || !spec.Process.Terminal || size == nil {
+		return spec
+	}
+	s, p := *spec, *spec.Process
+	p.ConsoleSize = &specs.Box{Height: uint(size.Row), Width: uint(size.Col)}
+	s.Process = &p
+	return &s
 }
 
 // end waits for the rest of the output and restores our terminal.

@@ -1,4 +1,4 @@
-package main
+package main_test
 
 import (
 	"errors"
@@ -68,6 +68,10 @@ func (s *story) console(ts *testscript.TestScript, args []string) {
 	ts.Check(err)
 	l.SetUnlinkOnClose(false)
 	ts.Check(os.Rename(ts.Getenv("XDG_RUNTIME_DIR")+"/s", ts.MkAbs(args[0])))
+	if s.master != nil {
+		s.master.close()
+		s.master = nil
+	}
 	s.masters = make(chan received, 1)
 	go func() {
 		defer l.Close()
@@ -144,7 +148,7 @@ type talk struct {
 
 func (d *talk) hold(lines string) error {
 	for line := range strings.Lines(lines) {
-		line = strings.TrimSpace(line)
+		line = strings.TrimSuffix(line, "\n")
 		if line == "" || line[0] == '#' {
 			continue
 		}

@@ -1,4 +1,4 @@
-package main
+package main_test
 
 import (
 	"bytes"
@@ -27,19 +27,19 @@ func newPTY() (*pty, *os.File, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var fd int
+	var number int
 	err = control(master, func(m int) error {
 		if err := unix.IoctlSetPointerInt(m, unix.TIOCSPTLCK, 0); err != nil {
 			return err
 		}
-		fd, err = unix.IoctlRetInt(m, unix.TIOCGPTN)
+		number, err = unix.IoctlGetInt(m, unix.TIOCGPTN)
 		return err
 	})
 	if err != nil {
 		master.Close()
 		return nil, nil, fmt.Errorf("unlock a terminal: %w", err)
 	}
-	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", fd), os.O_RDWR|unix.O_NOCTTY, 0)
+	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		master.Close()
 		return nil, nil, err

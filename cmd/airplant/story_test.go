@@ -1,4 +1,4 @@
-package main
+package main_test
 
 import (
 	"bytes"
@@ -125,14 +125,14 @@ func (s *story) leaves(ts *testscript.TestScript, args []string) {
 func (s *story) await(ts *testscript.TestScript, args []string) {
 	want, err := regexp.Compile(args[0])
 	ts.Check(err)
-	for start := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		if s.run(ts, args[1:]) == 0 && want.MatchString(ts.ReadFile("stdout")) {
+	var out []byte
+	for start := time.Now(); time.Since(start) < patience; time.Sleep(20 * time.Millisecond) {
+		cmd := &exec.Cmd{Path: s.look(ts, args[1]), Args: args[1:], Env: s.environ(ts), Dir: ts.MkAbs(".")}
+		if out, err = cmd.CombinedOutput(); err == nil && want.Match(out) {
 			return
 		}
-		if time.Since(start) > patience {
-			ts.Fatalf("the output does not come to match %s", want)
-		}
 	}
+	ts.Fatalf("the output does not come to match %s, it is: %s (%v)", want, out, err)
 }
 
 // containers lists what the runtime has recorded.

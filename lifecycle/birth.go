@@ -94,6 +94,9 @@ func (r *Runtime) bear(id string, spec *specs.Spec, o *CreateOptions, wait bool,
 	if meanwhile != nil {
 		meanwhile()
 	}
+	if err := b.goOn(); err != nil {
+		return nil, err
+	}
 	return b, b.await(wait)
 }
 

@@ -10,7 +10,7 @@
 //	  | state.json (intent)
 //	  | fork --------------------->|
 //	  | id maps, one byte -------->|
-//	  | state.json (pid)           | mounts, pivot_root, …
+//	  | state.json (pid), one byte>| mounts, pivot_root, …
 //	  |<------------- ready, or an instruction and its errno
 //	  .                            | accept <-------------- connect
 //	  .                            |<---------------------- one byte

@@ -50,10 +50,25 @@ func (r *Runtime) Run(id string, spec *specs.Spec, o *RunOptions) (status int, e
 		return 0, errors.Join(b.container.close(), b.close())
 	}
 	status, err = b.foreground(signals)
-	if !o.Keep {
-		err = errors.Join(err, b.container.relock(), b.container.remove())
+	if o.Keep {
+		err = errors.Join(err, b.container.close())
+	} else {
+		err = errors.Join(err, b.container.removeEnded())
 	}
 	return status, errors.Join(err, b.close())
+}
+
+// removeEnded removes a container whose lock we let go, if nobody else has
+// done so meanwhile.
+func (c *container) removeEnded() error {
+	err := c.relock()
+	switch {
+	case errors.Is(err, ErrNotExist):
+		return c.close()
+	case err != nil:
+		return errors.Join(err, c.close())
+	}
+	return c.remove()
 }
 
 // forwarded are the signals that are handed on. Those that the terminal sends
@@ -69,7 +84,9 @@ func (b *newborn) foreground(signals <-chan os.Signal) (int, error) {
 	if b.console != nil {
 		var err error
 		if t, err = relayTerminal(b.console); err != nil {
-			return 0, err
+			_ = unix.PidfdSendSignal(int(b.child.PidFD.Fd()), unix.SIGKILL, nil, 0) // it may have ended
+			_, waitErr := b.child.Wait()
+			return 0, errors.Join(err, waitErr)
 		}
 	}
 	go func() {

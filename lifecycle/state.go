@@ -102,18 +102,22 @@ func (r *Runtime) lock(id string) (*container, error) {
 		return nil, err
 	}
 	path := filepath.Join(r.Root, id)
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if errors.Is(err, unix.ENOENT) {
-		return nil, fmt.Errorf("%w: %s", ErrNotExist, id)
+	for {
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if errors.Is(err, unix.ENOENT) {
+			return nil, fmt.Errorf("%w: %s", ErrNotExist, id)
+		}
+		if err != nil {
+			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+		c := &container{path: path, dir: os.NewFile(uintptr(fd), path)}
+		if err = c.relock(); err == nil {
+			return c, nil
+		}
+		if closed := c.close(); closed != nil || !errors.Is(err, ErrNotExist) {
+			return nil, errors.Join(err, closed)
+		}
 	}
-	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
-	}
-	c := &container{path: path, dir: os.NewFile(uintptr(fd), path)}
-	if err := c.relock(); err != nil {
-		return nil, errors.Join(err, c.dir.Close())
-	}
-	return c, nil
 }
 
 // open locks a container and reads its state.
@@ -258,11 +262,25 @@ func (c *container) unlock() error {
 	return os.NewSyscallError("flock", unix.Flock(int(c.dir.Fd()), unix.LOCK_UN))
 }
 
-// relock takes the lock.
+// relock takes the lock. While we waited for it the folder may have been
+// removed, and perhaps another made in its place: that is ErrNotExist.
 func (c *container) relock() error {
-	for {
-		if err := unix.Flock(int(c.dir.Fd()), unix.LOCK_EX); err != unix.EINTR {
-			return os.NewSyscallError("flock", err)
-		}
+	err := unix.Flock(int(c.dir.Fd()), unix.LOCK_EX)
+	for errors.Is(err, unix.EINTR) {
+		err = unix.Flock(int(c.dir.Fd()), unix.LOCK_EX)
 	}
+	if err != nil {
+		return os.NewSyscallError("flock", err)
+	}
+	var ours, there unix.Stat_t
+	if err := unix.Fstat(int(c.dir.Fd()), &ours); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	if err := unix.Lstat(c.path, &there); err != nil && !errors.Is(err, unix.ENOENT) {
+		return &fs.PathError{Op: "lstat", Path: c.path, Err: err}
+	}
+	if ours.Ino != there.Ino || ours.Dev != there.Dev {
+		return fmt.Errorf("%w: %s", ErrNotExist, filepath.Base(c.path))
+	}
+	return nil
 }

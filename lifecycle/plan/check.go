@@ -150,6 +150,9 @@ func checkNamespaces(spec *specs.Spec, host *Host) error {
 	switch {
 	case !seen[specs.MountNamespace]:
 		return errors.New("linux.namespaces: without a mount namespace there is no root filesystem")
+	case !createsNamespace(spec, specs.MountNamespace):
+		// pivot_root would change the root of all that live there.
+		return fmt.Errorf("linux.namespaces: joining a mount namespace %w", ErrUnsupported)
 	case !seen[specs.UserNamespace] && !host.Privileged:
 		return errors.New("linux.namespaces: only root can make a container without a user namespace; `airplant oci spec --rootless` writes a config.json with one")
 	case joinedUser && len(l.UIDMappings)+len(l.GIDMappings) > 0:
@@ -184,12 +187,27 @@ func checkMounts(spec *specs.Spec, _ *Host) error {
 		if len(m.UIDMappings)+len(m.GIDMappings) > 0 {
 			return fmt.Errorf("mount %s: uidMappings %w", m.Destination, ErrUnsupported)
 		}
-		below, ok := strings.CutPrefix(path.Clean("/"+m.Destination), "/proc/")
-		if ok && !slices.Contains(procFiles, below) {
+		dest := path.Clean("/" + m.Destination)
+		below, ok := strings.CutPrefix(dest, "/proc/")
+		switch {
+		case dest == "/":
+			return fmt.Errorf("mount %s: the root filesystem is root.path", m.Destination)
+		case dest == "/proc" && !showsProcesses(m):
+			return fmt.Errorf("mount %s: only a proc filesystem can be there", m.Destination)
+		case ok && !slices.Contains(procFiles, below):
 			return fmt.Errorf("mount %s: only some files of /proc may be covered", m.Destination)
 		}
 	}
 	return nil
+}
+
+// showsProcesses reports whether a mount is a proc, a new one or the host's.
+func showsProcesses(m *specs.Mount) bool {
+	o, err := parseOptions(m)
+	if err == nil && o.bind {
+		return path.Clean(m.Source) == "/proc"
+	}
+	return m.Type == "proc"
 }
 
 // checkSysctls lets through what belongs to a namespace of the container's

@@ -15,7 +15,8 @@
 //	prelude  own id maps, wait for those of the parent, execveat
 //	main     [join namespaces, fork] session, namespace-wide settings, root and
 //	         mounts (in the host's view, through descriptors), pivot_root,
-//	         limits, capabilities, ids, [ready, wait for start], execve
+//	         limits, capabilities, ids, wait to be recorded, [ready, wait for
+//	         start], execve
 //
 // Known hazards: paths inside the root filesystem are foreign. They are only
 // ever resolved by openat2(2) with RESOLVE_IN_ROOT and RESOLVE_NO_MAGICLINKS,
@@ -173,6 +174,7 @@ var then = []func(*builder) error{
 	(*builder).credentials,
 	(*builder).workdir,
 	(*builder).findCommand,
+	(*builder).recorded,
 	(*builder).waitForStart,
 	(*builder).execute,
 }

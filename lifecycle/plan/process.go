@@ -99,7 +99,10 @@ func (b *builder) ids() {
 		for _, g := range u.AdditionalGids {
 			list = binary.LittleEndian.AppendUint32(list, g)
 		}
-		b.do("set the additional groups", birth.Setgroups, birth.Int(len(u.AdditionalGids)), birth.Ptr(birth.Bytes(fmt.Sprint(u.AdditionalGids), list)))
+		set := b.do("set the additional groups", birth.Setgroups, birth.Int(len(u.AdditionalGids)), birth.Ptr(birth.Bytes(fmt.Sprint(u.AdditionalGids), list)))
+		if len(list) == 0 && b.shared[specs.UserNamespace] != "" {
+			set.Ignore(unix.EPERM) // denied in the namespace that was joined
+		}
 	}
 	b.do(fmt.Sprintf("become group %d", u.GID), birth.Setresgid, birth.Int(u.GID), birth.Int(u.GID), birth.Int(u.GID))
 	b.do(fmt.Sprintf("become user %d", u.UID), birth.Setresuid, birth.Int(u.UID), birth.Int(u.UID), birth.Int(u.UID))
@@ -159,7 +162,7 @@ func (b *builder) candidates(name string) []string {
 	if strings.Contains(name, "/") {
 		return []string{name}
 	}
-	search := ""
+	search := "/bin:/usr/bin" // as execvp(3), without the current directory
 	for _, e := range b.spec.Process.Env {
 		if v, ok := strings.CutPrefix(e, "PATH="); ok {
 			search = v
@@ -173,6 +176,14 @@ func (b *builder) candidates(name string) []string {
 		list = append(list, path.Join(dir, name))
 	}
 	return list
+}
+
+// recorded waits until the container can be found by others, so that none runs
+// that they do not know, even if its creator is killed. Mostly the byte is there
+// by now.
+func (b *builder) recorded() error {
+	b.await(&b.plan.Main, "wait to be recorded", birth.In(birth.Report))
+	return nil
 }
 
 // waitForStart is the created state: the process says that it is ready, and

@@ -36,6 +36,7 @@ type newborn struct {
 	child     *birth.Child
 	reports   *os.File // our end of the channel
 	console   *os.File // our end, where the terminal is ours to relay
+	target    *os.File // pidfd of a container to enter; not ours to close
 }
 
 // close closes the descriptors; the process lives on.
@@ -179,6 +180,8 @@ func (b *newborn) openOne(name birth.Input, o *CreateOptions) (theirs *os.File, 
 		theirs, err = dialConsole(o.ConsoleSocket)
 	case name == plan.Console:
 		b.console, theirs, err = socketPair()
+	case name == plan.Target:
+		theirs, err = duplicate(b.target)
 	case name == plan.Executable:
 		theirs, err = birth.Memfd()
 	}
@@ -260,6 +263,11 @@ func (b *newborn) await(wait bool) error {
 
 // undo ends the process, if there is one, and removes the container's folder.
 func (b *newborn) undo(pidFile string) error {
+	return errors.Join(b.discard(pidFile), b.container.remove())
+}
+
+// discard ends the process, if there is one, and closes what belongs to it.
+func (b *newborn) discard(pidFile string) error {
 	var errs []error
 	if b.child != nil {
 		if err := unix.PidfdSendSignal(int(b.child.PidFD.Fd()), unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
@@ -279,7 +287,7 @@ func (b *newborn) undo(pidFile string) error {
 			errs = append(errs, err)
 		}
 	}
-	return errors.Join(append(errs, b.container.remove())...)
+	return errors.Join(errs...)
 }
 
 // explainFork adds what the kernel means by an errno of clone(2).

@@ -90,3 +90,12 @@ func above(f *os.File, lowest int) (*os.File, error) {
 	}
 	return os.NewFile(uintptr(fd), f.Name()), f.Close()
 }
+
+// duplicate gives a second descriptor of f.
+func duplicate(f *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}

@@ -78,7 +78,7 @@ func (r *Runtime) Plan(spec *specs.Spec, o *CreateOptions, wait bool) (*plan.Pla
 	}
 	host := *common
 	if o.Overlay == nil && spec.Process != nil && spec.Root != nil && !slices.ContainsFunc(spec.Process.Env, isHome) {
-		host.Home = homeOf(spec, o.Bundle)
+		host.Home = homeOf(spec.Process.User.UID, rootfs(spec, o.Bundle))
 	}
 	return plan.New(spec, &host, &plan.Options{
 		Bundle: o.Bundle, Wait: wait, PreserveFDs: o.PreserveFDs, ListenFDs: o.ListenFDs,

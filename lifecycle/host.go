@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,7 +13,6 @@ import (
 	"airplant/internal/nofile"
 	"airplant/lifecycle/plan"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -93,14 +91,10 @@ func readCgroup(h *plan.Host) error {
 // maxPasswd bounds what is read of an image's /etc/passwd.
 const maxPasswd = 1 << 20
 
-// homeOf finds the home directory of the process's user in the root filesystem
-// of the bundle, "/" where there is none. The file is foreign: it is opened in
-// its root, must be a regular file, and is read to a limit.
-func homeOf(spec *specs.Spec, bundle string) string {
-	root := spec.Root.Path
-	if !filepath.IsAbs(root) {
-		root = filepath.Join(bundle, root)
-	}
+// homeOf finds the home directory of a user in a root filesystem, "/" where
+// there is none. The file is foreign: it is opened in its root, must be a
+// regular file, and is read to a limit.
+func homeOf(uid uint32, root string) string {
 	dir, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return "/"
@@ -118,7 +112,7 @@ func homeOf(spec *specs.Spec, bundle string) string {
 	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
 		return "/"
 	}
-	return homeIn(io.LimitReader(f, maxPasswd), spec.Process.User.UID)
+	return homeIn(io.LimitReader(f, maxPasswd), uid)
 }
 
 func homeIn(passwd io.Reader, uid uint32) string {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,6 +48,7 @@ func (e *env) oci(args []string) int {
 			{"create", "Create a container that waits for start.", func() any { return &ociCreate{} }},
 			{"start", "Execute the program of a created container.", func() any { return &ociStart{} }},
 			{"run", "Create and start a container.", func() any { return &ociRun{} }},
+			{"exec", "Run a further program in a container.", func() any { return &ociExec{} }},
 			{"state", "Print the state of a container.", func() any { return &ociState{} }},
 			{"kill", "Send a signal to a container.", func() any { return &ociKill{} }},
 			{"delete", "Remove a container.", func() any { return &ociDelete{} }},
@@ -54,7 +57,11 @@ func (e *env) oci(args []string) int {
 		},
 	}
 	e.loadSpec = preload(args)
-	status := f.run(f.without("--rootless", args), e, func(err error) { e.reportOCI(&g, err) }, &g)
+	args = f.without("--rootless", args)
+	if name, at := f.named(args); name == "exec" {
+		args = slices.Concat(args[:at], flagsFirst(args[at:], reflect.TypeFor[ociExec]()))
+	}
+	status := f.run(args, e, func(err error) { e.reportOCI(&g, err) }, &g)
 	if status < 0 {
 		return 1 // as runc, whatever the error
 	}
@@ -124,26 +131,36 @@ type bundleFlags struct {
 
 func (b *bundleFlags) options(e *env) (o lifecycle.CreateOptions, spec *specs.Spec, err error) {
 	o = lifecycle.CreateOptions{
-		PidFile: b.PidFile, ConsoleSocket: b.ConsoleSocket, NoPivot: b.NoPivot, NoNewKeyring: b.NoNewKeyring, PreserveFDs: b.PreserveFds,
+		PidFile: b.PidFile, ConsoleSocket: b.ConsoleSocket, NoPivot: b.NoPivot, NoNewKeyring: b.NoNewKeyring,
 	}
-	if o.PreserveFDs < 0 || o.PreserveFDs > 1<<16 {
-		return o, nil, fmt.Errorf("--preserve-fds %d is out of range", o.PreserveFDs)
-	}
-	// Sockets that systemd or an engine hands down (sd_listen_fds(3)).
-	if n, err := strconv.Atoi(e.getenv("LISTEN_FDS")); err == nil && n > 0 && n <= 1<<16 {
-		o.ListenFDs = n
-		o.PreserveFDs += n
-	}
-	for fd := 3; fd < 3+o.PreserveFDs; fd++ {
-		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC != 0 {
-			return o, nil, fmt.Errorf("descriptor %d is to be preserved, and is not open", fd)
-		}
+	if o.PreserveFDs, o.ListenFDs, err = e.inherited(b.PreserveFds); err != nil {
+		return o, nil, err
 	}
 	if o.Bundle, err = filepath.Abs(b.Bundle); err != nil {
 		return o, nil, err
 	}
 	spec, err = e.loadSpec(o.Bundle)
 	return o, spec, err
+}
+
+// inherited counts the descriptors after standard error that a program inherits:
+// those asked for, and sockets that systemd or an engine hands down
+// (sd_listen_fds(3)). All must be open, and none of ours.
+func (e *env) inherited(preserve int) (total, listen int, err error) {
+	const most = 1 << 16
+	if preserve < 0 || preserve > most {
+		return 0, 0, fmt.Errorf("--preserve-fds %d is out of range", preserve)
+	}
+	if n, err := strconv.Atoi(e.getenv("LISTEN_FDS")); err == nil && n > 0 && n <= most {
+		listen = n
+	}
+	total = preserve + listen
+	for fd := 3; fd < 3+total; fd++ {
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC != 0 {
+			return 0, 0, fmt.Errorf("descriptor %d is to be preserved, and is not open", fd)
+		}
+	}
+	return total, listen, nil
 }
 
 type ociCreate struct {

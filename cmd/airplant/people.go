@@ -53,7 +53,9 @@ func (e *env) people(args []string) int {
 	if e.worker {
 		f.commands = append(f.commands, command{"remove-tree", "", func() any { return &removeTreeCmd{} }})
 	}
-	args = flagsFirst(args)
+	if len(args) > 0 && slices.Contains([]string{"run", "explain", "unshare"}, args[0]) {
+		args = flagsFirst(args, reflect.TypeFor[explainCmd]())
+	}
 	status := f.run(args, e, e.report)
 	if status < 0 {
 		return 125
@@ -97,12 +99,10 @@ func statusOf(err error) error {
 }
 
 // flagsFirst puts "--" before the first argument after a command's flags, so
-// that what follows belongs to the program: `run IMAGE ls -l`.
-func flagsFirst(args []string) []string {
-	if len(args) == 0 || !slices.Contains([]string{"run", "explain", "unshare"}, args[0]) {
-		return args
-	}
-	valued := valuedFlags(reflect.TypeFor[explainCmd]())
+// that what follows belongs to the program: `run IMAGE ls -l`. args begins with
+// the command.
+func flagsFirst(args []string, grammar reflect.Type) []string {
+	valued := valuedFlags(grammar)
 	for n := 1; n < len(args); n++ {
 		a := args[n]
 		switch {

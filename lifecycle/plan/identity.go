@@ -174,6 +174,9 @@ func (b *builder) inherit(s *birth.Section) {
 	if b.spec.Process.Terminal {
 		b.plan.inputs = append(b.plan.inputs, Console)
 	}
+	if b.entered != nil {
+		b.plan.inputs = append(b.plan.inputs, Target)
+	}
 	for n, in := range b.plan.inputs {
 		s.Do(fmt.Sprintf("keep the %s socket", in), birth.Dup3, birth.In(in), birth.Int(b.firstFree()+n), birth.Int(0))
 	}
@@ -213,13 +216,7 @@ func (b *builder) join() error {
 	for n, fd := range fds {
 		s.Do(labels[n], birth.Setns, birth.Load(fd), birth.Int(flags[n]))
 	}
-	child, message := &birth.Mark{}, birth.Message(Forked)
-	s.Do("fork into the namespaces", birth.Clone3, birth.Ptr(birth.CloneArgs(b.newFlags()|unix.CLONE_PARENT)), birth.Int(birth.CloneArgsSize)).
-		IntoAt(message, birth.MessageValue).On(0, 0, child)
-	s.Do("tell the new pid", birth.Write, birth.In(birth.Report), birth.Ptr(message), birth.Int(birth.MessageLen))
-	s.Do("end the joining process", birth.ExitGroup, birth.Int(0))
-	s.Here(child)
-	b.plan.Joins = true
+	b.forkInto(s, b.newFlags())
 	b.ownIDs(s)
 	b.await(s, "wait for the parent", birth.In(birth.Report))
 	if b.shared[specs.UserNamespace] != "" {

@@ -128,13 +128,13 @@ func New(spec *specs.Spec, host *Host, opts *Options) (*Plan, error) {
 	if err := Check(spec, host); err != nil {
 		return nil, err
 	}
-	b := &builder{spec: spec, host: host, opts: opts}
+	b := &builder{spec: spec, host: host, opts: opts, then: then}
 	b.plan = &Plan{firstFree: 3 + opts.PreserveFDs, builder: b}
 	return b.plan, b.take(first)
 }
 
 // Complete makes the main section.
-func (p *Plan) Complete() error { return p.builder.take(then) }
+func (p *Plan) Complete() error { return p.builder.take(p.builder.then) }
 
 func (b *builder) take(steps []func(*builder) error) error {
 	for _, step := range steps {
@@ -185,7 +185,9 @@ type builder struct {
 	host *Host
 	opts *Options
 	plan *Plan
+	then []func(*builder) error
 
+	entered *Enter                              // of an exec plan
 	shared  map[specs.LinuxNamespaceType]string // namespaces to join, by path
 	created map[specs.LinuxNamespaceType]bool
 

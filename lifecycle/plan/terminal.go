@@ -41,7 +41,7 @@ func (b *builder) terminal() error {
 // console binds the terminal on /dev/console, where there is a /dev of the
 // container's own.
 func (b *builder) console(slave *birth.Data) {
-	if b.boundDev() {
+	if b.entered != nil || b.boundDev() {
 		return
 	}
 	const label = "bind the terminal on /dev/console"

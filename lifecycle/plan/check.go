@@ -11,6 +11,7 @@ import (
 	"airplant/internal/birth"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // ErrUnsupported is what a field is refused with that is not implemented.
@@ -101,8 +102,8 @@ func devicesHold(spec *specs.Spec, host *Host) bool {
 			return true
 		}
 	}
-	c := spec.Process.Capabilities
-	return !host.Initial || c == nil || !slices.Contains(c.Bounding, "CAP_MKNOD")
+	sets, err := capabilitySets(spec.Process.Capabilities)
+	return !host.Initial || err == nil && sets.bounding&(1<<unix.CAP_MKNOD) == 0
 }
 
 // checkStrings refuses strings that the kernel would cut short.
@@ -184,8 +185,11 @@ var procFiles = []string{
 func checkMounts(spec *specs.Spec, _ *Host) error {
 	for i := range spec.Mounts {
 		m := &spec.Mounts[i]
-		if len(m.UIDMappings)+len(m.GIDMappings) > 0 {
+		switch {
+		case len(m.UIDMappings) > 0:
 			return fmt.Errorf("mount %s: uidMappings %w", m.Destination, ErrUnsupported)
+		case len(m.GIDMappings) > 0:
+			return fmt.Errorf("mount %s: gidMappings %w", m.Destination, ErrUnsupported)
 		}
 		dest := path.Clean("/" + m.Destination)
 		below, ok := strings.CutPrefix(dest, "/proc/")

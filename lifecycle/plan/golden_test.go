@@ -16,6 +16,7 @@ import (
 	"airplant/userns"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 var update = flag.Bool("update", false, "write the golden plans")
@@ -138,7 +139,7 @@ var hostRoot = &fsfuse.Overlay{At: "/box/root", Parts: []fsfuse.Part{
 // them. Whoever changes what containers are made of sees it there.
 func TestGoldenPlans(t *testing.T) {
 	ignoring := user()
-	ignoring.Ignored = 1<<(13-1) | 1<<(1-1)
+	ignoring.Ignored = 1<<(unix.SIGPIPE-1) | 1<<(unix.SIGHUP-1)
 	noCgroup2 := user()
 	noCgroup2.Unified = false
 	for name, c := range map[string]struct {

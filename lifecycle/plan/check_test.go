@@ -1,0 +1,161 @@
+package plan_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"airplant/internal/birth"
+	"airplant/lifecycle/plan"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+func ptr[T any](v T) *T { return &v }
+
+// refuse makes the whole plan, because the first part does not look at all of
+// a configuration.
+func refuse(spec *specs.Spec, host *plan.Host) error {
+	p, err := plan.New(spec, host, bundle(plan.Options{}))
+	if err != nil {
+		return err
+	}
+	return p.Complete()
+}
+
+// TestRefusedByName has each field that restricts or acts and is not
+// implemented.
+func TestRefusedByName(t *testing.T) {
+	hook := []specs.Hook{{Path: "/bin/true"}}
+	for name, change := range map[string]func(*specs.Spec){
+		"hooks":                          func(s *specs.Spec) { s.Hooks = &specs.Hooks{CreateRuntime: hook} },
+		"process.apparmorProfile":        func(s *specs.Spec) { s.Process.ApparmorProfile = "x" },
+		"process.selinuxLabel":           func(s *specs.Spec) { s.Process.SelinuxLabel = "x" },
+		"process.scheduler":              func(s *specs.Spec) { s.Process.Scheduler = &specs.Scheduler{} },
+		"process.ioPriority":             func(s *specs.Spec) { s.Process.IOPriority = &specs.LinuxIOPriority{} },
+		"process.execCPUAffinity":        func(s *specs.Spec) { s.Process.ExecCPUAffinity = &specs.CPUAffinity{} },
+		"linux.seccomp":                  func(s *specs.Spec) { s.Linux.Seccomp = &specs.LinuxSeccomp{} },
+		"linux.cgroupsPath":              func(s *specs.Spec) { s.Linux.CgroupsPath = "/x" },
+		"linux.mountLabel":               func(s *specs.Spec) { s.Linux.MountLabel = "x" },
+		"linux.intelRdt":                 func(s *specs.Spec) { s.Linux.IntelRdt = &specs.LinuxIntelRdt{} },
+		"linux.personality":              func(s *specs.Spec) { s.Linux.Personality = &specs.LinuxPersonality{} },
+		"linux.memoryPolicy":             func(s *specs.Spec) { s.Linux.MemoryPolicy = &specs.LinuxMemoryPolicy{} },
+		"linux.netDevices":               func(s *specs.Spec) { s.Linux.NetDevices = map[string]specs.LinuxNetDevice{"e": {}} },
+		"linux.resources.memory":         limit(&specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: ptr[int64](1)}}),
+		"linux.resources.cpu":            limit(&specs.LinuxResources{CPU: &specs.LinuxCPU{Cpus: "0"}}),
+		"linux.resources.pids":           limit(&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: ptr[int64](1)}}),
+		"linux.resources.blockIO":        limit(&specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{}}),
+		"linux.resources.hugepageLimits": limit(&specs.LinuxResources{HugepageLimits: []specs.LinuxHugepageLimit{{}}}),
+		"linux.resources.network":        limit(&specs.LinuxResources{Network: &specs.LinuxNetwork{ClassID: ptr[uint32](1)}}),
+		"linux.resources.rdma":           limit(&specs.LinuxResources{Rdma: map[string]specs.LinuxRdma{"x": {}}}),
+		"linux.resources.unified":        limit(&specs.LinuxResources{Unified: map[string]string{"x": "y"}}),
+		"uidMappings":                    mount(specs.Mount{Destination: "/x", Source: "/y", Type: "bind", UIDMappings: []specs.LinuxIDMapping{{Size: 1}}}),
+		"gidMappings":                    mount(specs.Mount{Destination: "/x", Source: "/y", Type: "bind", GIDMappings: []specs.LinuxIDMapping{{Size: 1}}}),
+		"tmpcopyup":                      mount(specs.Mount{Destination: "/x", Type: "tmpfs", Options: []string{"tmpcopyup"}}),
+		"idmap":                          mount(specs.Mount{Destination: "/x", Source: "/y", Type: "bind", Options: []string{"bind", "idmap"}}),
+		"remount":                        mount(specs.Mount{Destination: "/x", Type: "tmpfs", Options: []string{"remount"}}),
+		"joining a mount namespace": func(s *specs.Spec) {
+			joining("/run/ns", specs.MountNamespace)(s)
+		},
+	} {
+		err := refuse(with(oneID(), change), user())
+		if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), plan.ErrUnsupported.Error()) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func limit(r *specs.LinuxResources) func(*specs.Spec) {
+	return func(s *specs.Spec) { s.Linux.Resources = r }
+}
+
+func mount(m specs.Mount) func(*specs.Spec) {
+	return func(s *specs.Spec) { s.Mounts = append(s.Mounts, m) }
+}
+
+// TestAllHooksAreRefused would find a kind that the list forgets.
+func TestAllHooksAreRefused(t *testing.T) {
+	hook := []specs.Hook{{Path: "/bin/true"}}
+	for n, h := range []specs.Hooks{
+		{Prestart: hook}, {CreateRuntime: hook}, {CreateContainer: hook}, {StartContainer: hook}, {Poststart: hook}, {Poststop: hook},
+	} {
+		if err := refuse(with(oneID(), func(s *specs.Spec) { s.Hooks = &h }), user()); !errors.Is(err, plan.ErrUnsupported) {
+			t.Errorf("kind %d: %v", n, err)
+		}
+	}
+}
+
+// TestEmptyFieldsPass has what engines send when nothing is asked for.
+func TestEmptyFieldsPass(t *testing.T) {
+	devices := []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}, {Allow: true, Type: "c", Major: ptr[int64](1), Access: "rwm"}}
+	for n, change := range []func(*specs.Spec){
+		func(s *specs.Spec) { s.Hooks = &specs.Hooks{} },
+		limit(&specs.LinuxResources{Memory: &specs.LinuxMemory{}, CPU: &specs.LinuxCPU{}, Pids: &specs.LinuxPids{}, Network: &specs.LinuxNetwork{}}),
+		limit(&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: ptr[int64](0)}}),
+		limit(&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: ptr[int64](-1)}}),
+		limit(&specs.LinuxResources{Devices: devices}),
+	} {
+		if err := refuse(with(oneID(), change), user()); err != nil {
+			t.Errorf("%d: %v", n, err)
+		}
+	}
+}
+
+// TestDeviceRules: they hold by themselves unless the process could make
+// devices, and then they would be ignored.
+func TestDeviceRules(t *testing.T) {
+	spec := func(caps ...string) *specs.Spec {
+		s := noUserNamespace()
+		s.Process.Capabilities.Bounding = append(s.Process.Capabilities.Bounding, caps...)
+		s.Linux.Resources = &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Access: "rwm"}}}
+		return s
+	}
+	if err := refuse(spec(), root()); err != nil {
+		t.Errorf("without CAP_MKNOD: %v", err)
+	}
+	if err := refuse(spec("CAP_MKNOD"), engine()); err != nil {
+		t.Errorf("root of somebody's user namespace: %v", err)
+	}
+	if err := refuse(spec("CAP_MKNOD"), root()); err == nil || !strings.Contains(err.Error(), "linux.resources.devices is not supported") {
+		t.Errorf("with CAP_MKNOD: %v", err)
+	}
+}
+
+// TestCapabilityNamesInDeviceRules: the case of a name means nothing.
+func TestCapabilityNamesInDeviceRules(t *testing.T) {
+	s := noUserNamespace()
+	s.Process.Capabilities.Bounding = []string{"cap_mknod"}
+	s.Linux.Resources = &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Access: "rwm"}}}
+	if err := refuse(s, root()); !errors.Is(err, plan.ErrUnsupported) {
+		t.Errorf("cap_mknod: %v", err)
+	}
+}
+
+func noUserNamespace() *specs.Spec { return with(rootSpec(), noTerminal) }
+
+// TestNUL: a string that the kernel would cut short never gets that far.
+func TestNUL(t *testing.T) {
+	const cut = "/a\x00b"
+	for name, change := range map[string]func(*specs.Spec){
+		"root":        func(s *specs.Spec) { s.Root.Path = cut },
+		"hostname":    func(s *specs.Spec) { s.Hostname = cut },
+		"domainname":  func(s *specs.Spec) { s.Domainname = cut },
+		"cwd":         func(s *specs.Spec) { s.Process.Cwd = cut },
+		"args":        func(s *specs.Spec) { s.Process.Args = []string{"sh", cut} },
+		"env":         func(s *specs.Spec) { s.Process.Env = []string{cut} },
+		"masked":      func(s *specs.Spec) { s.Linux.MaskedPaths = []string{cut} },
+		"readonly":    func(s *specs.Spec) { s.Linux.ReadonlyPaths = []string{cut} },
+		"source":      mount(specs.Mount{Destination: "/x", Source: cut, Type: "bind"}),
+		"destination": mount(specs.Mount{Destination: cut, Source: "/y", Type: "bind"}),
+		"type":        mount(specs.Mount{Destination: "/x", Type: cut}),
+		"option":      mount(specs.Mount{Destination: "/x", Type: "tmpfs", Options: []string{"size=" + cut}}),
+		"namespace":   func(s *specs.Spec) { s.Linux.Namespaces[0].Path = cut },
+		"sysctl":      func(s *specs.Spec) { s.Linux.Sysctl = map[string]string{"net.x": cut} },
+		"sysctl name": func(s *specs.Spec) { s.Linux.Sysctl = map[string]string{"net.x\x00y": "1"} },
+		"device":      func(s *specs.Spec) { s.Linux.Devices = []specs.LinuxDevice{{Path: cut, Type: "c"}} },
+	} {
+		if err := refuse(with(oneID(), change), user()); !errors.Is(err, birth.ErrNUL) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -49,6 +49,8 @@ func tell(t *testing.T, pattern string) {
 // verbs are what stories can do besides testscript's own commands.
 //
 //	need PROGRAM...              skip the story, and count it, without them
+//	tun                          skip the story, and count it, without a usable /dev/net/tun
+//	podman                       let podman run containers with us
 //	bundle DIR ARG...            a bundle with busybox whose process has the arguments
 //	config DIR KEY=JSON...       set a value of its config.json; KEY+=JSON appends, KEY= removes
 //	exits STATUS COMMAND...      run a command that ends with the status
@@ -61,6 +63,8 @@ func tell(t *testing.T, pattern string) {
 //	dialog DIALOG                talk to the terminal that came through the socket
 var verbs = map[string]func(*testscript.TestScript, bool, []string){
 	"need":     plain("need PROGRAM...", 1, (*story).need),
+	"tun":      plain("tun", 0, (*story).tun),
+	"podman":   plain("podman", 0, (*story).podman),
 	"bundle":   plain("bundle DIR ARG...", 2, (*story).bundle),
 	"config":   plain("config DIR KEY=JSON...", 2, (*story).config),
 	"exits":    plain("exits STATUS COMMAND...", 2, (*story).exits),

@@ -69,6 +69,43 @@ func (s *story) look(ts *testscript.TestScript, program string) string {
 
 func (s *story) need(_ *testscript.TestScript, args []string) { testenv.Need(s.t, args...) }
 
+// tun opens the device, since its mode may promise what a security module or
+// the kernel's configuration refuses.
+func (s *story) tun(ts *testscript.TestScript, _ []string) {
+	f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	if err != nil {
+		testenv.Skip(s.t, err.Error())
+	}
+	ts.Check(f.Close())
+}
+
+// podman configures podman to use us, with all that it keeps in the story's
+// folder: not to meet the user's own containers.
+func (s *story) podman(ts *testscript.TestScript, _ []string) {
+	for name, text := range map[string]string{
+		"CONTAINERS_CONF": `[containers]
+netns = "none"
+seccomp_profile = "unconfined"
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+runtime = "airplant"
+[engine.runtimes]
+airplant = ["` + s.program + `-oci"]
+`,
+		"CONTAINERS_STORAGE_CONF": `[storage]
+driver = "vfs"
+graphroot = "` + filepath.Join(s.work, "storage") + `"
+runroot = "` + filepath.Join(s.runtime, "storage") + `"
+`,
+	} {
+		file := filepath.Join(s.work, "home", name)
+		ts.Check(os.WriteFile(file, []byte(text), 0o644))
+		ts.Setenv(name, file)
+		s.vars = append(s.vars, name)
+	}
+}
+
 // run runs a command and returns its exit status.
 func (s *story) run(ts *testscript.TestScript, args []string) int {
 	err := ts.Exec(s.look(ts, args[0]), args[1:]...)
@@ -123,7 +160,7 @@ func (s *story) leaves(ts *testscript.TestScript, args []string) {
 }
 
 func (s *story) await(ts *testscript.TestScript, args []string) {
-	want, err := regexp.Compile(args[0])
+	want, err := regexp.Compile("(?m)" + args[0])
 	ts.Check(err)
 	var out []byte
 	for start := time.Now(); time.Since(start) < patience; time.Sleep(20 * time.Millisecond) {
@@ -239,7 +276,7 @@ func (s *story) bundle(ts *testscript.TestScript, args []string) {
 }
 
 var applets = []string{
-	"cat", "echo", "false", "hostname", "id", "kill", "ls", "mount", "ps", "pwd", "readlink", "seq", "sh", "sleep", "stat", "stty", "touch", "true", "tty", "wc",
+	"cat", "echo", "false", "hostname", "id", "kill", "ls", "mount", "nc", "ps", "pwd", "readlink", "seq", "sh", "sleep", "stat", "stty", "touch", "true", "tty", "wc",
 }
 
 // config edits a bundle's config.json.

@@ -9,6 +9,7 @@ import (
 
 	"airplant/fsfuse"
 	"airplant/internal/birth"
+	"airplant/internal/sys"
 	"airplant/lifecycle/plan"
 
 	"github.com/go-json-experiment/json"
@@ -58,7 +59,7 @@ func Preload(bundle string) func(bundle string) (*specs.Spec, error) {
 // twice, of which two readers could see different values.
 func LoadSpec(bundle string) (*specs.Spec, error) {
 	name := filepath.Join(bundle, "config.json")
-	text, err := os.ReadFile(name)
+	text, err := sys.ReadFile(name)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"airplant/internal/birth"
+	"airplant/internal/sys"
 	"airplant/lifecycle/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -140,8 +141,14 @@ func namespacesOf(pid int) (*plan.Enter, error) {
 		name string
 		flag uint64
 	}{
-		{"user", unix.CLONE_NEWUSER}, {"mnt", unix.CLONE_NEWNS}, {"pid", unix.CLONE_NEWPID}, {"net", unix.CLONE_NEWNET},
-		{"ipc", unix.CLONE_NEWIPC}, {"uts", unix.CLONE_NEWUTS}, {"cgroup", unix.CLONE_NEWCGROUP}, {"time", unix.CLONE_NEWTIME},
+		{"user", unix.CLONE_NEWUSER},
+		{"mnt", unix.CLONE_NEWNS},
+		{"pid", unix.CLONE_NEWPID},
+		{"net", unix.CLONE_NEWNET},
+		{"ipc", unix.CLONE_NEWIPC},
+		{"uts", unix.CLONE_NEWUTS},
+		{"cgroup", unix.CLONE_NEWCGROUP},
+		{"time", unix.CLONE_NEWTIME},
 	} {
 		ours, err := os.Readlink("/proc/self/ns/" + n.name)
 		if errors.Is(err, os.ErrNotExist) {
@@ -155,7 +162,7 @@ func namespacesOf(pid int) (*plan.Enter, error) {
 			e.Namespaces |= n.flag
 		}
 	}
-	groups, err := os.ReadFile(dir + "/setgroups")
+	groups, err := sys.ReadFile(dir + "/setgroups")
 	e.NoGroups = strings.TrimSpace(string(groups)) == "deny"
 	return e, err
 }

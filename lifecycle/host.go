@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"airplant/internal/nofile"
+	"airplant/internal/sys"
 	"airplant/lifecycle/plan"
 
 	"golang.org/x/sys/unix"
@@ -20,7 +21,7 @@ import (
 var host = sync.OnceValues(readHost)
 
 func readHost() (*plan.Host, error) {
-	status, err := os.ReadFile("/proc/self/status")
+	status, err := sys.ReadFile("/proc/self/status")
 	if err != nil {
 		return nil, err
 	}
@@ -39,12 +40,12 @@ func readHost() (*plan.Host, error) {
 			return nil, err
 		}
 	}
-	groups, err := os.ReadFile("/proc/self/setgroups")
+	groups, err := sys.ReadFile("/proc/self/setgroups")
 	if err != nil {
 		return nil, err
 	}
 	h.NoGroups = strings.TrimSpace(string(groups)) == "deny"
-	last, err := os.ReadFile("/proc/sys/kernel/cap_last_cap")
+	last, err := sys.ReadFile("/proc/sys/kernel/cap_last_cap")
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +58,7 @@ func readHost() (*plan.Host, error) {
 // initialUserNamespace reports whether we are in the host's own: only there
 // does every id stand for itself.
 func initialUserNamespace() (bool, error) {
-	ids, err := os.ReadFile("/proc/self/uid_map")
+	ids, err := sys.ReadFile("/proc/self/uid_map")
 	f := strings.Fields(string(ids))
 	return len(f) == 3 && f[0] == "0" && f[1] == "0" && f[2] == "4294967295", err
 }
@@ -79,7 +80,7 @@ func readCgroup(h *plan.Host) error {
 		return nil //nolint:nilerr // a host without cgroups has no unified hierarchy either
 	}
 	h.Unified = true
-	text, err := os.ReadFile("/proc/self/cgroup")
+	text, err := sys.ReadFile("/proc/self/cgroup")
 	for line := range strings.Lines(string(text)) {
 		if p, ok := strings.CutPrefix(line, "0::"); ok {
 			h.Cgroup = strings.TrimSpace(p)

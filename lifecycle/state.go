@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"airplant/internal/sys"
+
 	"github.com/go-json-experiment/json"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -139,7 +141,7 @@ func (r *Runtime) read(id string) (Record, error) {
 	if err := checkID(id); err != nil {
 		return rec, err
 	}
-	text, err := os.ReadFile(filepath.Join(r.Root, id, stateFile))
+	text, err := sys.ReadFile(filepath.Join(r.Root, id, stateFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Lstat(filepath.Join(r.Root, id)); err == nil {
 			return Record{ID: id}, nil
@@ -198,14 +200,14 @@ func (c *container) started(pid int) error {
 }
 
 func bootID() (string, error) {
-	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	text, err := sys.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(text)), err
 }
 
 // startTime is field 22 of /proc/PID/stat, an error for a process that is
 // gone or a zombie. The second field, the name, may hold anything.
 func startTime(pid int) (uint64, error) {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	text, err := sys.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return 0, err
 	}

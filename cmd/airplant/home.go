@@ -35,14 +35,14 @@ func identity() (*userns.Identity, error) {
 }
 
 // inWorker runs a command of ours in P.
-func inWorker(args ...string) error {
+func (e *env) inWorker(args ...string) error {
 	id, err := identity()
 	if err != nil {
 		return err
 	}
 	m := id.Map()
 	by := m.By(id.UID, id.GID, id.Rung == userns.Direct)
-	status, err := userns.Enter(m, by, "/proc/self/exe", append([]string{workerName}, args...), os.Environ())
+	status, err := userns.Enter(m, by, "/proc/self/exe", append([]string{workerName}, args...), e.environ)
 	if err == nil && status != 0 {
 		err = exitStatus(status)
 	}
@@ -50,8 +50,8 @@ func inWorker(args ...string) error {
 }
 
 // removeAsRoot removes a tree that may hold files of other ids of ours.
-func removeAsRoot(path string) error {
-	if err := inWorker("remove-tree", path); err != nil {
+func (e *env) removeAsRoot(path string) error {
+	if err := e.inWorker("remove-tree", path); err != nil {
 		return fmt.Errorf("remove %s: %w", path, err)
 	}
 	return nil
@@ -70,7 +70,7 @@ type unshareCmd struct {
 
 func (c *unshareCmd) Run(e *env) error {
 	if !e.worker {
-		return inWorker(append([]string{"unshare", "--"}, c.Args...)...)
+		return e.inWorker(append([]string{"unshare", "--"}, c.Args...)...)
 	}
 	args := c.Args
 	if len(args) == 0 {
@@ -82,5 +82,5 @@ func (c *unshareCmd) Run(e *env) error {
 	if err != nil {
 		return &exited{err, 127}
 	}
-	return &exited{os.NewSyscallError("execve", unix.Exec(path, args, os.Environ())), 126}
+	return &exited{os.NewSyscallError("execve", unix.Exec(path, args, e.environ)), 126}
 }

@@ -41,7 +41,7 @@ func (c *pullCmd) Run(e *env) error {
 		return err
 	}
 	if !e.worker {
-		return inWorker(c.args()...)
+		return e.inWorker(c.args()...)
 	}
 	store, err := e.store()
 	if err != nil {
@@ -162,7 +162,7 @@ type rmiCmd struct {
 
 func (c *rmiCmd) Run(e *env) error {
 	if !e.worker {
-		return inWorker(append([]string{"rmi", "--"}, c.Images...)...)
+		return e.inWorker(append([]string{"rmi", "--"}, c.Images...)...)
 	}
 	h, err := e.home()
 	if err != nil {
@@ -215,7 +215,7 @@ func (c *systemResetCmd) Run(e *env) error {
 			return errors.New("nothing was removed")
 		}
 	}
-	if err := h.Sweep(removeAsRoot); err != nil {
+	if err := h.Sweep(e.removeAsRoot); err != nil {
 		return err
 	}
 	if live, err := h.Live(); err != nil || len(live) > 0 {
@@ -228,7 +228,7 @@ func (c *systemResetCmd) Run(e *env) error {
 	if id.Rung == userns.OneID {
 		return resetAll(h)
 	}
-	return inWorker("system", "reset", "--force")
+	return e.inWorker("system", "reset", "--force")
 }
 
 func resetAll(h lifecycle.Home) error {

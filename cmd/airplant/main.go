@@ -18,11 +18,12 @@ import (
 
 // env is what commands know of the outside.
 type env struct {
-	args   []string
-	stdin  *os.File
-	stdout io.Writer
-	stderr io.Writer
-	getenv func(string) string
+	args    []string
+	stdin   *os.File
+	stdout  io.Writer
+	stderr  io.Writer
+	getenv  func(string) string
+	environ []string
 
 	started time.Time
 	// loadSpec reads a bundle's configuration, perhaps ahead of being asked.
@@ -31,7 +32,7 @@ type env struct {
 }
 
 func main() {
-	e := &env{args: os.Args, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, started: time.Now()}
+	e := &env{args: os.Args, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, environ: os.Environ(), started: time.Now()}
 	os.Exit(e.main())
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,6 +13,8 @@ import (
 	"airplant/lifecycle"
 
 	"github.com/alecthomas/kong"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -102,7 +103,9 @@ func (e *env) reportOCI(g *ociGlobals, err error) {
 	defer f.Close()
 	now := time.Now().Format(time.RFC3339)
 	if g.LogFormat == "json" {
-		_ = json.NewEncoder(f).Encode(map[string]string{"level": "error", "msg": text, "time": now})
+		// Text and time cannot fail to be JSON.
+		line, _ := json.Marshal(map[string]string{"level": "error", "msg": strings.ToValidUTF8(text, "\uFFFD"), "time": now})
+		fmt.Fprintf(f, "%s\n", line)
 		return
 	}
 	fmt.Fprintf(f, "time=%q level=error msg=%q\n", now, text)
@@ -231,9 +234,12 @@ func (c *ociState) Run(e *env, g *ociGlobals) error {
 }
 
 func printJSON(e *env, v any) error {
-	enc := json.NewEncoder(e.stdout)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
+	text, err := json.Marshal(v, jsontext.WithIndent("  "))
+	if err != nil {
+		return err
+	}
+	_, err = e.stdout.Write(append(text, '\n'))
+	return err
 }
 
 type ociKill struct {

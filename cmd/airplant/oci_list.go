@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	stdjson "encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +10,8 @@ import (
 
 	"airplant/lifecycle"
 	"airplant/userns"
+
+	"github.com/go-json-experiment/json"
 )
 
 type ociList struct {
@@ -40,7 +42,12 @@ func (c *ociList) Run(e *env, g *ociGlobals) error {
 		for _, s := range list {
 			out = append(out, owned{s, owner(s.OwnerUID)})
 		}
-		return json.NewEncoder(e.stdout).Encode(out)
+		text, err := json.Marshal(out)
+		if err != nil {
+			return err
+		}
+		_, err = e.stdout.Write(append(text, '\n'))
+		return err
 	default:
 		w := tabwriter.NewWriter(e.stdout, 12, 1, 3, ' ', 0)
 		fmt.Fprint(w, "ID\tPID\tSTATUS\tBUNDLE\tCREATED\tOWNER\n")
@@ -70,7 +77,7 @@ func (c *ociSpec) Run(e *env) error {
 	if c.Rootless {
 		lifecycle.Unprivileged(spec, userns.One(os.Geteuid(), os.Getegid(), 0, 0))
 	}
-	text, err := json.MarshalIndent(spec, "", "\t")
+	text, err := stdjson.MarshalIndent(spec, "", "\t")
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func (c *runCmd) Run(e *env) error {
 		return err
 	}
 	// A failed clean-up is told, and is no reason not to run.
-	if err := h.Sweep(removeAsRoot); err != nil {
+	if err := h.Sweep(e.removeAsRoot); err != nil {
 		e.report(err)
 	}
 	b, release, err := c.prepare(e)
@@ -140,7 +140,7 @@ func (c *runCmd) launch(e *env, h lifecycle.Home, b *box) (err error) {
 		return err
 	}
 	status := 125
-	defer func() { err = errors.Join(err, made.End(status, removeAsRoot)) }()
+	defer func() { err = errors.Join(err, made.End(status, e.removeAsRoot)) }()
 	if err := c.describe(made.Folder(), name, b); err != nil {
 		return err
 	}

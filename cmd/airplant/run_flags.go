@@ -43,7 +43,7 @@ func (c *runCmd) fromImage(e *env, b *box, user string) (release func(), err err
 	img, err := store.Resolve(ref, platform)
 	stale := c.Pull == "always" || err == nil && changed(ref, img.Pulled)
 	if c.Pull != "never" && (stale || errors.Is(err, image.ErrNotFound)) {
-		if err := c.pull(); err != nil {
+		if err := c.pull(e); err != nil {
 			return release, err
 		}
 		img, err = store.Resolve(ref, platform)
@@ -84,12 +84,12 @@ func changed(ref image.Reference, pulled time.Time) bool {
 }
 
 // pull pulls in the worker. Its result, the image's id, is not ours to print.
-func (c *runCmd) pull() error {
+func (c *runCmd) pull(e *env) error {
 	p := pullCmd{Platform: c.Platform, Policy: "missing", Quiet: c.Quiet, NoID: true, Image: c.Args[0]}
 	if c.Pull == "always" {
 		p.Policy = "always"
 	}
-	return inWorker(p.args()...)
+	return e.inWorker(p.args()...)
 }
 
 // dropDashes drops one leading "--", as in `run IMAGE -- program`.

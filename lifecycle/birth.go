@@ -211,9 +211,14 @@ func (b *newborn) leaveJoined() error {
 	if !b.plan.Joins {
 		return nil
 	}
-	told, err := b.plan.ReadReport(b.reports)
-	if err != nil || told.Point != plan.Forked {
-		return b.because(errors.Join(errors.New("the container's process was killed while it joined namespaces"), err))
+	told, err := b.hear()
+	switch {
+	case errors.Is(err, io.EOF):
+		return errors.New("the container's process was killed while it joined namespaces")
+	case err != nil:
+		return err
+	case told.Point != plan.Forked:
+		return fmt.Errorf("the container's process sent an unknown message %d", told.Point)
 	}
 	// It is our child too, and not yet waited for, so its pid is its own.
 	fd, err := unix.PidfdOpen(int(told.Value), 0)
@@ -227,38 +232,6 @@ func (b *newborn) leaveJoined() error {
 		return err
 	}
 	return b.goOn()
-}
-
-// because replaces an error that follows from the end of the child by what the
-// child reported of it.
-func (b *newborn) because(err error) error {
-	var p [1]unix.PollFd
-	p[0] = unix.PollFd{Fd: int32(b.reports.Fd()), Events: unix.POLLIN}
-	if n, _ := unix.Poll(p[:], 0); n == 1 {
-		if _, report := b.plan.ReadReport(b.reports); report != nil && !errors.Is(report, io.EOF) {
-			return report
-		}
-	}
-	return err
-}
-
-// await reads the child's word: that it is ready, or, by the end of file, that
-// it has executed its program.
-func (b *newborn) await(wait bool) error {
-	told, err := b.plan.ReadReport(b.reports)
-	switch {
-	case wait && err == nil && told.Point == plan.Ready, !wait && errors.Is(err, io.EOF):
-		return nil
-	case errors.Is(err, io.EOF):
-		return errors.New("the container's process was killed while it was set up")
-	case err == nil:
-		return fmt.Errorf("the container's process sent an unknown message %d", told.Point)
-	}
-	var report *birth.Error
-	if errors.As(err, &report) && b.plan.IsCommand(report.Index) {
-		return &CommandError{Command: b.plan.Command(), Err: report.Errno}
-	}
-	return err
 }
 
 // undo ends the process, if there is one, and removes the container's folder.

@@ -3,8 +3,12 @@ package lifecycle
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
+
+	"airplant/internal/birth"
+	"airplant/lifecycle/plan"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,6 +21,45 @@ func socketPair() (ours, theirs *os.File, err error) {
 		return nil, nil, os.NewSyscallError("socketpair", err)
 	}
 	return os.NewFile(uintptr(fds[0]), "ours"), os.NewFile(uintptr(fds[1]), "theirs"), nil
+}
+
+// hear reads the child's next word, or io.EOF when it has executed its program
+// or died. That the program cannot be executed is a [CommandError].
+func (b *newborn) hear() (birth.Told, error) {
+	told, err := b.plan.ReadReport(b.reports)
+	var report *birth.Error
+	if errors.As(err, &report) && b.plan.IsCommand(report.Index) {
+		return told, &CommandError{Command: b.plan.Command(), Err: report.Errno}
+	}
+	return told, err
+}
+
+// because replaces an error that follows from the end of the child by what the
+// child reported of it.
+func (b *newborn) because(err error) error {
+	var p [1]unix.PollFd
+	p[0] = unix.PollFd{Fd: int32(b.reports.Fd()), Events: unix.POLLIN}
+	if n, _ := unix.Poll(p[:], 0); n == 1 {
+		if _, report := b.hear(); report != nil && !errors.Is(report, io.EOF) {
+			return report
+		}
+	}
+	return err
+}
+
+// await reads the child's word: that it is ready, or, by the end of file, that
+// it has executed its program.
+func (b *newborn) await(wait bool) error {
+	told, err := b.hear()
+	switch {
+	case wait && err == nil && told.Point == plan.Ready, !wait && errors.Is(err, io.EOF):
+		return nil
+	case errors.Is(err, io.EOF):
+		return errors.New("the container's process was killed while it was set up")
+	case err == nil:
+		return fmt.Errorf("the container's process sent an unknown message %d", told.Point)
+	}
+	return err
 }
 
 // inFolder is a socket's address that is short whatever the folder's path is:

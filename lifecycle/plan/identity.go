@@ -75,13 +75,16 @@ func (b *builder) groupsDenied() bool {
 	return b.plan.MapBy == userns.MapSelf || b.host.NoGroups
 }
 
-// setupUID is the id that runs the setup: 0 where it exists, else the caller's.
+// setupUID is the id that runs the setup: 0 where it exists, else the caller's,
+// or, of a caller without one, that of the container's process.
 func (b *builder) setupUID() uint32 {
 	if !b.created[specs.UserNamespace] || userns.Mapped(b.plan.Map.UIDs, 0) {
 		return 0
 	}
-	id, _ := userns.Inside(b.plan.Map.UIDs, uint32(b.host.UID))
-	return id
+	if id, ok := userns.Inside(b.plan.Map.UIDs, uint32(b.host.UID)); ok {
+		return id
+	}
+	return b.spec.Process.User.UID
 }
 
 // callerIsRoot reports whether the caller's id is 0 in the container without
@@ -152,16 +155,22 @@ func (b *builder) becomeRoot(s *birth.Section) {
 	case b.plan.MapBy == userns.MapNone:
 		return
 	case b.setupUID() != 0:
+		if _, mapped := userns.Inside(m.UIDs, uint32(b.host.UID)); !mapped {
+			u := b.spec.Process.User
+			b.become(s, u.UID, u.GID)
+		}
 		b.keepCapabilities(s)
 		return
 	}
-	if !b.callerIsRoot(m.GIDs, b.host.GID) {
-		s.Do("become group 0 of the user namespace", birth.Setresgid, birth.Int(0), birth.Int(0), birth.Int(0))
+	if !b.callerIsRoot(m.UIDs, b.host.UID) || !b.callerIsRoot(m.GIDs, b.host.GID) {
+		b.become(s, 0, 0)
 	}
-	if !b.callerIsRoot(m.UIDs, b.host.UID) {
-		s.Do("become user 0 of the user namespace", birth.Setresuid, birth.Int(0), birth.Int(0), birth.Int(0))
-		s.Do("stay dumpable", birth.Prctl, birth.Int(unix.PR_SET_DUMPABLE), birth.Int(1), birth.Int(0), birth.Int(0), birth.Int(0))
-	}
+}
+
+func (b *builder) become(s *birth.Section, uid, gid uint32) {
+	s.Do(fmt.Sprintf("become group %d of the user namespace", gid), birth.Setresgid, birth.Int(gid), birth.Int(gid), birth.Int(gid))
+	s.Do(fmt.Sprintf("become user %d of the user namespace", uid), birth.Setresuid, birth.Int(uid), birth.Int(uid), birth.Int(uid))
+	s.Do("stay dumpable", birth.Prctl, birth.Int(unix.PR_SET_DUMPABLE), birth.Int(1), birth.Int(0), birth.Int(0), birth.Int(0))
 }
 
 // inherit gives the sockets of the main section their descriptors, right above

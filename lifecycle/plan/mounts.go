@@ -96,7 +96,8 @@ func (b *builder) propagate(label string, mount *birth.Data, o *mountOptions) {
 
 // proc takes the first that the kernel allows: a new proc, or one that shows
 // processes only. A container's own /proc, partly covered by its runtime, makes
-// the kernel refuse the first (mount_too_revealing).
+// the kernel refuse the first (mount_too_revealing). Both need a pid namespace
+// of the container's own; one that shares the host's takes the host's /proc.
 func (b *builder) proc(label string, m *specs.Mount, o *mountOptions) error {
 	processes, attach := &birth.Mark{}, &birth.Mark{}
 	mount := birth.Cell("proc")
@@ -106,8 +107,20 @@ func (b *builder) proc(label string, m *specs.Mount, o *mountOptions) error {
 	b.here(processes)
 	only := *o
 	only.data = append([]string{"subset=pid"}, o.data...)
-	subset := b.newMount(label+" (processes only: the host's own is covered)", m, &only, nil)
+	host := &birth.Mark{}
+	if b.created[specs.PIDNamespace] || b.shared[specs.PIDNamespace] != "" {
+		host = nil // the host's would show other processes
+	}
+	subset := b.newMount(label+" (processes only: the host's own is covered)", m, &only, host)
 	b.plan.Main.Set(label, mount, birth.Load(subset))
+	if host != nil {
+		b.plan.Main.Goto(label, attach)
+		b.here(host)
+		label := label + " (the host's)"
+		tree := b.cloneTree(label, birth.Int(unix.AT_FDCWD), "/proc", unix.AT_RECURSIVE)
+		b.setattr(label, tree, unix.AT_RECURSIVE, (o.set|o.setAll)&^unix.MOUNT_ATTR__ATIME, 0, 0)
+		b.plan.Main.Set(label, mount, birth.Load(tree))
+	}
 	b.here(attach)
 	b.attachNew(label, m, o, mount)
 	return nil

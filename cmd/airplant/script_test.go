@@ -51,6 +51,7 @@ func tell(t *testing.T, pattern string) {
 //	need PROGRAM...              skip the story, and count it, without them
 //	tun                          skip the story, and count it, without a usable /dev/net/tun
 //	podman                       let podman run containers with us
+//	debian                       set DEBIAN to an image of Debian
 //	bundle DIR ARG...            a bundle with busybox whose process has the arguments
 //	config DIR KEY=JSON...       set a value of its config.json; KEY+=JSON appends, KEY= removes
 //	exits STATUS COMMAND...      run a command that ends with the status
@@ -65,6 +66,7 @@ var verbs = map[string]func(*testscript.TestScript, bool, []string){
 	"need":     plain("need PROGRAM...", 1, (*story).need),
 	"tun":      plain("tun", 0, (*story).tun),
 	"podman":   plain("podman", 0, (*story).podman),
+	"debian":   plain("debian", 0, (*story).debian),
 	"bundle":   plain("bundle DIR ARG...", 2, (*story).bundle),
 	"config":   plain("config DIR KEY=JSON...", 2, (*story).config),
 	"exits":    plain("exits STATUS COMMAND...", 2, (*story).exits),

@@ -106,6 +106,8 @@ runroot = "` + filepath.Join(s.runtime, "storage") + `"
 	}
 }
 
+func (s *story) debian(ts *testscript.TestScript, _ []string) { ts.Setenv("DEBIAN", debian(s.t)) }
+
 // run runs a command and returns its exit status.
 func (s *story) run(ts *testscript.TestScript, args []string) int {
 	err := ts.Exec(s.look(ts, args[0]), args[1:]...)

@@ -37,6 +37,7 @@ type newborn struct {
 	reports   *os.File // our end of the channel
 	console   *os.File // our end, where the terminal is ours to relay
 	target    *os.File // pidfd of a container to enter; not ours to close
+	stdin     *os.File // of a hook; not ours to close
 }
 
 // close closes the descriptors; the process lives on.
@@ -72,6 +73,7 @@ func (r *Runtime) bear(id string, spec *specs.Spec, o *CreateOptions, wait bool,
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.undo(o.PidFile))
+			r.poststop(&c.Record)
 		}
 	}()
 	if err := b.fork(o); err != nil {
@@ -82,7 +84,7 @@ func (r *Runtime) bear(id string, spec *specs.Spec, o *CreateOptions, wait bool,
 	}
 	c.Record = Record{
 		ID: id, Bundle: o.Bundle, Rootfs: rootfs(spec, o.Bundle), Created: time.Now().UTC(),
-		Annotations: spec.Annotations, Owner: os.Geteuid(), OwnPIDs: ownPIDs(spec),
+		Annotations: spec.Annotations, Owner: os.Geteuid(), OwnPIDs: ownPIDs(spec), Hooks: spec.Hooks,
 	}
 	if err := c.started(b.child.PID); err != nil {
 		return nil, b.because(err)
@@ -92,11 +94,14 @@ func (r *Runtime) bear(id string, spec *specs.Spec, o *CreateOptions, wait bool,
 			return nil, err
 		}
 	}
-	if meanwhile != nil {
-		meanwhile()
+	if err := b.hooksOnCreate(spec.Hooks); err != nil {
+		return nil, err
 	}
 	if err := b.goOn(); err != nil {
 		return nil, err
+	}
+	if meanwhile != nil {
+		meanwhile()
 	}
 	return b, b.await(wait)
 }
@@ -182,6 +187,8 @@ func (b *newborn) openOne(name birth.Input, o *CreateOptions) (theirs *os.File, 
 		b.console, theirs, err = socketPair()
 	case name == plan.Target:
 		theirs, err = duplicate(b.target)
+	case name == plan.Stdin:
+		theirs, err = duplicate(b.stdin)
 	case name == plan.Executable:
 		theirs, err = birth.Memfd()
 	}

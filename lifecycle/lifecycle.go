@@ -36,6 +36,9 @@ import (
 type Runtime struct {
 	// Root holds a folder for each container.
 	Root string
+	// Warn is told what went wrong without making the operation fail. It may
+	// be nil.
+	Warn func(error)
 }
 
 // DefaultRoot is the folder for what dies with the boot: below

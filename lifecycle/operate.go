@@ -32,20 +32,46 @@ func (r *Runtime) Start(id string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, c.close()) }()
 	if s := r.status(&c.Record); s != specs.StateCreated {
-		return fmt.Errorf("%w: cannot start a container that is %s", ErrState, s)
+		return errors.Join(fmt.Errorf("%w: cannot start a container that is %s", ErrState, s), c.close())
 	}
+	err = r.start(c)
+	if err == nil {
+		return c.close()
+	}
+	// A hook or execve has failed: the container is stopped, and can only be
+	// deleted.
+	return errors.Join(err, end(&c.Record), c.close())
+}
+
+// start runs the hooks of start around the program's execve.
+func (r *Runtime) start(c *container) error {
+	hooks := c.Hooks
+	if hooks == nil {
+		hooks = &specs.Hooks{}
+	}
+	err := inContainer("startContainer", hooks.StartContainer, &c.Record, hookState(&c.Record, specs.StateCreated))
+	if err == nil {
+		err = c.sendStart()
+	}
+	if err == nil {
+		err = onHost("poststart", hooks.Poststart, hookState(&c.Record, specs.StateRunning))
+	}
+	return err
+}
+
+// sendStart tells the process to go on, and waits for its execve.
+func (c *container) sendStart() error {
 	conn, err := c.dial()
 	if err != nil {
-		return fmt.Errorf("start %s: %w", id, err)
+		return fmt.Errorf("start %s: %w", c.ID, err)
 	}
 	defer conn.Close()
 	if err := os.Remove(filepath.Join(c.path, startSocket)); err != nil {
 		return err
 	}
 	if _, err := conn.Write([]byte{0}); err != nil {
-		return fmt.Errorf("start %s: %w", id, err)
+		return fmt.Errorf("start %s: %w", c.ID, err)
 	}
 	// The plan is not known here any more, so the report names no instruction;
 	// only execve and the little around it can fail by now.
@@ -55,7 +81,7 @@ func (r *Runtime) Start(id string) (err error) {
 	case errors.Is(err, io.EOF):
 		return nil
 	case errors.As(err, &report):
-		return fmt.Errorf("execute the program of %s: %w", id, report.Errno)
+		return fmt.Errorf("execute the program of %s: %w", c.ID, report.Errno)
 	}
 	return err
 }
@@ -80,18 +106,14 @@ func (r *Runtime) Kill(id string, sig unix.Signal, all bool) (err error) {
 	return signalFirst(&c.Record, sig)
 }
 
-// signalFirst signals the first process. The start time is compared after the pidfd
-// is open, so that it is of that process and of no later one of the same pid.
+// signalFirst signals the first process.
 func signalFirst(rec *Record, sig unix.Signal) error {
-	fd, err := unix.PidfdOpen(rec.PID, 0)
+	f, err := openFirst(rec)
 	if err != nil {
-		return os.NewSyscallError("pidfd_open", err)
+		return err
 	}
-	defer unix.Close(fd)
-	if !alive(rec) {
-		return fmt.Errorf("%w: container not running", ErrState)
-	}
-	return os.NewSyscallError("pidfd_send_signal", unix.PidfdSendSignal(fd, sig, nil, 0))
+	defer f.Close()
+	return os.NewSyscallError("pidfd_send_signal", unix.PidfdSendSignal(int(f.Fd()), sig, nil, 0))
 }
 
 // signalNamespace signals every process of the pid namespace.
@@ -148,38 +170,28 @@ func (r *Runtime) Delete(id string, force bool) (err error) {
 			return errors.Join(err, c.close())
 		}
 	}
+	r.poststop(&c.Record)
 	return c.remove()
 }
 
 // end kills the first process and waits until it has gone, and with it all
 // processes of its pid namespace. Somebody else may have to reap it.
 func end(rec *Record) error {
-	fd, err := unix.PidfdOpen(rec.PID, 0)
-	if err == unix.ESRCH {
+	f, err := openFirst(rec)
+	if errors.Is(err, ErrState) {
 		return nil
 	}
 	if err != nil {
-		return os.NewSyscallError("pidfd_open", err)
+		return err
 	}
-	defer unix.Close(fd)
-	if !alive(rec) {
-		return nil
-	}
-	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
+	defer f.Close()
+	if err := unix.PidfdSendSignal(int(f.Fd()), unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return os.NewSyscallError("pidfd_send_signal", err)
 	}
 	const patience = 10_000 // ms; a process in uninterruptible sleep takes its time
-	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	for {
-		n, err := unix.Poll(poll, patience)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err != nil:
-			return os.NewSyscallError("poll", err)
-		case n == 0:
-			return fmt.Errorf("process %d does not end", rec.PID)
-		}
-		return nil
+	late, err := waitFor(f, patience)
+	if late {
+		err = fmt.Errorf("process %d does not end", rec.PID)
 	}
+	return err
 }

@@ -39,11 +39,8 @@ func (r *Runtime) Run(id string, spec *specs.Spec, o *RunOptions) (status int, e
 			signal.Notify(signals, forwarded...)
 		}
 	}
-	b, err := r.bear(id, spec, &o.CreateOptions, false, listen)
+	b, err := r.birth(id, spec, &o.CreateOptions, listen)
 	if err != nil {
-		return 0, err
-	}
-	if err := b.container.unlock(); err != nil {
 		return 0, err
 	}
 	if o.Detach {
@@ -53,9 +50,30 @@ func (r *Runtime) Run(id string, spec *specs.Spec, o *RunOptions) (status int, e
 	if o.Keep {
 		err = errors.Join(err, b.container.close())
 	} else {
+		r.poststop(&b.container.Record)
 		err = errors.Join(err, b.container.removeEnded())
 	}
 	return status, errors.Join(err, b.close())
+}
+
+// birth makes a container and starts it. Mostly the process executes its
+// program without a stop; for hooks at that moment it waits, as after create.
+func (r *Runtime) birth(id string, spec *specs.Spec, o *CreateOptions, meanwhile func()) (*newborn, error) {
+	h := spec.Hooks
+	wait := h != nil && len(h.StartContainer)+len(h.Poststart) > 0
+	b, err := r.bear(id, spec, o, wait, meanwhile)
+	if err != nil {
+		return nil, err
+	}
+	if wait {
+		err = r.start(b.container)
+	}
+	if err = errors.Join(err, b.container.unlock()); err != nil {
+		err = errors.Join(err, b.undo(o.PidFile))
+		r.poststop(&b.container.Record)
+		return nil, err
+	}
+	return b, nil
 }
 
 // removeEnded removes a container whose lock we let go, if nobody else has

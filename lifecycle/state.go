@@ -46,6 +46,9 @@ type Record struct {
 	Created     time.Time         `json:"created"`
 	Annotations map[string]string `json:"annotations,omitempty"`
 	Owner       int               `json:"owner"`
+	// Hooks that are still to run: a change of config.json after create must
+	// not affect the container.
+	Hooks *specs.Hooks `json:"hooks,omitempty"`
 	// The first process, 0 while it is made: by pid in our pid namespace, its
 	// start time in clock ticks after boot (proc(5), stat field 22), and the
 	// boot it belongs to.

@@ -118,7 +118,7 @@ func (g *ociGlobals) runtime(e *env) (_ *lifecycle.Runtime, err error) {
 	} else {
 		root, err = filepath.Abs(root)
 	}
-	return &lifecycle.Runtime{Root: root}, err
+	return &lifecycle.Runtime{Root: root, Warn: e.warn}, err
 }
 
 // bundleFlags are common to create and run.

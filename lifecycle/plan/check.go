@@ -31,7 +31,7 @@ func Check(spec *specs.Spec, host *Host) error {
 	case spec.Linux == nil:
 		return errors.New("config.json has no linux section")
 	}
-	for _, check := range []func(*specs.Spec, *Host) error{unsupported, checkStrings, checkNamespaces, checkMounts, checkSysctls, checkValues} {
+	for _, check := range []func(*specs.Spec, *Host) error{unsupported, checkStrings, checkNamespaces, checkMounts, checkSysctls, checkValues, checkHooks} {
 		if err := check(spec, host); err != nil {
 			return err
 		}
@@ -41,12 +41,11 @@ func Check(spec *specs.Spec, host *Host) error {
 
 // unsupported names a field that restricts or acts and would be ignored.
 func unsupported(spec *specs.Spec, host *Host) error {
-	p, l, h := spec.Process, spec.Linux, spec.Hooks
+	p, l := spec.Process, spec.Linux
 	for _, f := range []struct {
 		name string
 		used bool
 	}{
-		{"hooks", h != nil && len(h.Prestart)+len(h.CreateRuntime)+len(h.CreateContainer)+len(h.StartContainer)+len(h.Poststart)+len(h.Poststop) > 0}, //nolint:staticcheck // prestart is deprecated, and sent
 		{"process.apparmorProfile", p.ApparmorProfile != ""},
 		{"process.selinuxLabel", p.SelinuxLabel != ""},
 		{"process.scheduler", p.Scheduler != nil},

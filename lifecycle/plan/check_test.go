@@ -26,9 +26,7 @@ func refuse(spec *specs.Spec, host *plan.Host) error {
 // TestRefusedByName has each field that restricts or acts and is not
 // implemented.
 func TestRefusedByName(t *testing.T) {
-	hook := []specs.Hook{{Path: "/bin/true"}}
 	for name, change := range map[string]func(*specs.Spec){
-		"hooks":                          func(s *specs.Spec) { s.Hooks = &specs.Hooks{CreateRuntime: hook} },
 		"process.apparmorProfile":        func(s *specs.Spec) { s.Process.ApparmorProfile = "x" },
 		"process.selinuxLabel":           func(s *specs.Spec) { s.Process.SelinuxLabel = "x" },
 		"process.scheduler":              func(s *specs.Spec) { s.Process.Scheduler = &specs.Scheduler{} },
@@ -73,14 +71,17 @@ func mount(m specs.Mount) func(*specs.Spec) {
 	return func(s *specs.Spec) { s.Mounts = append(s.Mounts, m) }
 }
 
-// TestAllHooksAreRefused would find a kind that the list forgets.
-func TestAllHooksAreRefused(t *testing.T) {
-	hook := []specs.Hook{{Path: "/bin/true"}}
-	for n, h := range []specs.Hooks{
-		{Prestart: hook}, {CreateRuntime: hook}, {CreateContainer: hook}, {StartContainer: hook}, {Poststart: hook}, {Poststop: hook},
-	} {
-		if err := refuse(with(oneID(), func(s *specs.Spec) { s.Hooks = &h }), user()); !errors.Is(err, plan.ErrUnsupported) {
-			t.Errorf("kind %d: %v", n, err)
+// TestBadHooksAreRefused has a mistake in each kind of hook: one that a check
+// forgets would show only when the hook runs.
+func TestBadHooksAreRefused(t *testing.T) {
+	for _, hook := range []specs.Hook{{Path: "bin/true"}, {}, {Path: "/bin/true", Timeout: ptr(0)}} {
+		list := []specs.Hook{hook}
+		for n, h := range []specs.Hooks{
+			{Prestart: list}, {CreateRuntime: list}, {CreateContainer: list}, {StartContainer: list}, {Poststart: list}, {Poststop: list},
+		} {
+			if err := refuse(with(oneID(), func(s *specs.Spec) { s.Hooks = &h }), user()); err == nil || !strings.Contains(err.Error(), "hooks.") {
+				t.Errorf("kind %d, %v: %v", n, hook, err)
+			}
 		}
 	}
 }

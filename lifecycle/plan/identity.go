@@ -186,6 +186,9 @@ func (b *builder) inherit(s *birth.Section) {
 	if b.entered != nil {
 		b.plan.inputs = append(b.plan.inputs, Target)
 	}
+	if b.opts.Hook != "" {
+		b.plan.inputs = append(b.plan.inputs, Stdin)
+	}
 	for n, in := range b.plan.inputs {
 		s.Do(fmt.Sprintf("keep the %s socket", in), birth.Dup3, birth.In(in), birth.Int(b.firstFree()+n), birth.Int(0))
 	}

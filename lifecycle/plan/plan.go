@@ -86,6 +86,7 @@ type Options struct {
 	NoPivot      bool
 	NoNewKeyring bool
 	Overlay      *fsfuse.Overlay // the root filesystem, in place of the configuration's
+	Hook         string          // path of the hook, in a plan of one
 	// DieWithParent kills the container when the thread that made it ends.
 	DieWithParent bool
 }
@@ -167,6 +168,7 @@ var then = []func(*builder) error{
 	(*builder).cwdExists,
 	(*builder).masked,
 	(*builder).readonly,
+	(*builder).hooks,
 	(*builder).pivot,
 
 	(*builder).limits,

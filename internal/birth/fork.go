@@ -116,7 +116,13 @@ type Told struct {
 // the child has executed its program, or died.
 func (p *Program) ReadReport(r io.Reader) (Told, error) {
 	var b [MessageLen]byte
-	if _, err := io.ReadFull(r, b[:]); err != nil {
+	_, err := io.ReadFull(r, b[:])
+	if errors.Is(err, unix.ECONNRESET) {
+		// The child ended before it read what we sent (unix(7)). The error
+		// comes first, and once; what the child told is still there.
+		_, err = io.ReadFull(r, b[:])
+	}
+	if err != nil {
 		return Told{}, err
 	}
 	index, value := binary.LittleEndian.Uint32(b[:]), binary.LittleEndian.Uint32(b[4:])

@@ -220,7 +220,7 @@ func (b *newborn) leaveJoined() error {
 	}
 	told, err := b.hear()
 	switch {
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("the container's process was killed while it joined namespaces")
 	case err != nil:
 		return err

@@ -24,9 +24,17 @@ func socketPair() (ours, theirs *os.File, err error) {
 }
 
 // hear reads the child's next word, or io.EOF when it has executed its program
-// or died. That the program cannot be executed is a [CommandError].
+// or died, and io.ErrUnexpectedEOF when it surely died. That the program cannot
+// be executed is a [CommandError].
 func (b *newborn) hear() (birth.Told, error) {
 	told, err := b.plan.ReadReport(b.reports)
+	if errors.Is(err, unix.ECONNRESET) {
+		// The child has died with something from us unread, of which the kernel
+		// tells before it gives what the child wrote.
+		if told, err = b.plan.ReadReport(b.reports); errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+	}
 	var report *birth.Error
 	if errors.As(err, &report) && b.plan.IsCommand(report.Index) {
 		return told, &CommandError{Command: b.plan.Command(), Err: report.Errno}
@@ -40,7 +48,7 @@ func (b *newborn) because(err error) error {
 	var p [1]unix.PollFd
 	p[0] = unix.PollFd{Fd: int32(b.reports.Fd()), Events: unix.POLLIN}
 	if n, _ := unix.Poll(p[:], 0); n == 1 {
-		if _, report := b.hear(); report != nil && !errors.Is(report, io.EOF) {
+		if _, report := b.hear(); report != nil && !errors.Is(report, io.EOF) && !errors.Is(report, io.ErrUnexpectedEOF) {
 			return report
 		}
 	}
@@ -54,7 +62,7 @@ func (b *newborn) await(wait bool) error {
 	switch {
 	case wait && err == nil && told.Point == plan.Ready, !wait && errors.Is(err, io.EOF):
 		return nil
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("the container's process was killed while it was set up")
 	case err == nil:
 		return fmt.Errorf("the container's process sent an unknown message %d", told.Point)

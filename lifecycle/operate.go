@@ -87,7 +87,7 @@ func (c *container) sendStart() error {
 }
 
 // Kill sends a signal to the first process, or, with all, to every process of
-// the container's pid namespace.
+// the container. The end of the first process of a pid namespace ends all.
 func (r *Runtime) Kill(id string, sig unix.Signal, all bool) (err error) {
 	c, err := r.open(id)
 	if err != nil {
@@ -100,8 +100,8 @@ func (r *Runtime) Kill(id string, sig unix.Signal, all bool) (err error) {
 		}
 		return fmt.Errorf("%w: container not running", ErrState)
 	}
-	if all && c.OwnPIDs && sig != unix.SIGKILL {
-		return signalNamespace(&c.Record, sig)
+	if all && (!c.OwnPIDs || sig != unix.SIGKILL) {
+		return signalAll(&c.Record, sig)
 	}
 	return signalFirst(&c.Record, sig)
 }
@@ -114,38 +114,6 @@ func signalFirst(rec *Record, sig unix.Signal) error {
 	}
 	defer f.Close()
 	return os.NewSyscallError("pidfd_send_signal", unix.PidfdSendSignal(int(f.Fd()), sig, nil, 0))
-}
-
-// signalNamespace signals every process of the pid namespace.
-func signalNamespace(rec *Record, sig unix.Signal) error {
-	ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", rec.PID))
-	if err != nil {
-		return err
-	}
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		fd, err := unix.PidfdOpen(pid, 0)
-		if err != nil {
-			continue // it has ended
-		}
-		if of, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid)); err == nil && of == ns {
-			err = unix.PidfdSendSignal(fd, sig, nil, 0)
-			if err != nil && !errors.Is(err, unix.ESRCH) {
-				return errors.Join(os.NewSyscallError("pidfd_send_signal", err), unix.Close(fd))
-			}
-		}
-		if err := unix.Close(fd); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Delete removes a container that is stopped or only created; with force it
@@ -163,7 +131,7 @@ func (r *Runtime) Delete(id string, force bool) (err error) {
 	}
 	// We hold the lock, so a container without a pid has lost its creator.
 	if c.PID != 0 && alive(&c.Record) {
-		if s := r.status(&c.Record); s == specs.StateRunning && !force {
+		if s := r.status(&c.Record); s != specs.StateCreated && !force {
 			return errors.Join(fmt.Errorf("%w: cannot delete container %s that is not stopped: %s", ErrState, id, s), c.close())
 		}
 		if err := end(&c.Record); err != nil {

@@ -56,6 +56,7 @@ type Record struct {
 	StartTime uint64 `json:"startTime,omitempty"`
 	BootID    string `json:"bootID,omitempty"`
 	OwnPIDs   bool   `json:"ownPIDs"` // it has a pid namespace of its own
+	Paused    bool   `json:"paused,omitzero"`
 }
 
 // container is an open and locked container folder.
@@ -238,6 +239,9 @@ func (r *Runtime) status(rec *Record) specs.ContainerState {
 	}
 	if _, err := os.Lstat(filepath.Join(r.Root, rec.ID, startSocket)); err == nil {
 		return specs.StateCreated
+	}
+	if rec.Paused {
+		return StatePaused
 	}
 	return specs.StateRunning
 }

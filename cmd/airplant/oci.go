@@ -53,14 +53,21 @@ func (e *env) oci(args []string) int {
 			{"state", "Print the state of a container.", func() any { return &ociState{} }},
 			{"kill", "Send a signal to a container.", func() any { return &ociKill{} }},
 			{"delete", "Remove a container.", func() any { return &ociDelete{} }},
+			{"pause", "Stop all processes of a container.", func() any { return &ociPause{} }},
+			{"resume", "Let a paused container go on.", func() any { return &ociResume{} }},
+			{"ps", "List the processes of a container.", func() any { return &ociPs{} }},
+			{"features", "Print what is supported.", func() any { return &ociFeatures{} }},
 			{"list", "List containers.", func() any { return &ociList{} }},
 			{"spec", "Write a config.json to start from.", func() any { return &ociSpec{} }},
 		},
 	}
 	e.loadSpec = preload(args)
 	args = f.without("--rootless", args)
-	if name, at := f.named(args); name == "exec" {
+	switch name, at := f.named(args); name {
+	case "exec":
 		args = slices.Concat(args[:at], flagsFirst(args[at:], reflect.TypeFor[ociExec]()))
+	case "ps":
+		args = slices.Concat(args[:at], flagsFirst(args[at:], reflect.TypeFor[ociPs]()))
 	}
 	status := f.run(args, e, func(err error) { e.reportOCI(&g, err) }, &g)
 	if status < 0 {

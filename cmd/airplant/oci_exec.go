@@ -61,7 +61,7 @@ func (c *ociExec) exec(e *env, g *ociGlobals) (int, error) {
 	}
 	if s, err := r.State(c.ID); err != nil {
 		return 0, err
-	} else if s.Status == specs.StateStopped || s.Status == specs.StateCreating {
+	} else if s.Status == specs.StateStopped || s.Status == specs.StateCreating || s.Status == lifecycle.StatePaused && !c.IgnorePaused {
 		return 0, fmt.Errorf("%w: cannot exec in a container that is %s", lifecycle.ErrState, s.Status)
 	}
 	process, err := c.process(r)

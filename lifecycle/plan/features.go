@@ -1,0 +1,46 @@
+package plan
+
+import (
+	"maps"
+	"slices"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/opencontainers/runtime-spec/specs-go/features"
+)
+
+// Features is what plans can express, from the tables that make them.
+func Features() features.Features {
+	no := false
+	options := []string{"bind", "rbind"}
+	options = slices.AppendSeq(options, maps.Keys(attrOptions))
+	for name := range attrOptions {
+		options = append(options, "r"+name)
+	}
+	options = slices.AppendSeq(options, maps.Keys(propagationOptions))
+	options = slices.AppendSeq(options, maps.Keys(plainOptions))
+	slices.Sort(options)
+	var kinds []string
+	for _, n := range namespaceFlags {
+		kinds = append(kinds, string(n.kind))
+	}
+	slices.Sort(kinds)
+	return features.Features{
+		OCIVersionMin: "1.0.0",
+		OCIVersionMax: specs.Version,
+		Hooks:         []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"},
+		MountOptions:  slices.Compact(options),
+		Linux: &features.Linux{
+			Namespaces:      kinds,
+			Capabilities:    AllCapabilities(),
+			Cgroup:          &features.Cgroup{V1: &no, V2: &no, Systemd: &no, SystemdUser: &no, Rdma: &no},
+			Seccomp:         &features.Seccomp{Enabled: &no},
+			Apparmor:        &features.Apparmor{Enabled: &no},
+			Selinux:         &features.Selinux{Enabled: &no},
+			IntelRdt:        &features.IntelRdt{Enabled: &no},
+			MemoryPolicy:    &features.MemoryPolicy{},
+			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: &no}},
+			NetDevices:      &features.NetDevices{Enabled: &no},
+		},
+		PotentiallyUnsafeConfigAnnotations: []string{"run.oci.keep_original_groups"},
+	}
+}

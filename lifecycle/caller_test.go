@@ -125,7 +125,7 @@ func rootWithMap(t *testing.T) *caller {
 func rootKeeps(t *testing.T) *caller {
 	c := hostRoot(t)
 	c.plain, c.inside = false, specs.User{UID: 7, GID: 8}
-	list := []specs.LinuxIDMapping{{ContainerID: 7, HostID: 1 << 20, Size: 2}}
+	list := []specs.LinuxIDMapping{{ContainerID: 7, HostID: 1 << 20, Size: 4}}
 	c.ids = userns.Map{UIDs: list, GIDs: list}
 	return c
 }

@@ -234,11 +234,12 @@ func (b *builder) makeDir(p *place, parent *birth.Data) {
 }
 
 // makeFile makes an empty file. A symbolic link that leads nowhere, as images
-// have for /etc/resolv.conf, is followed within the root filesystem.
+// have for /etc/resolv.conf, is followed within the root filesystem, if the
+// directory that it leads to is there.
 func (b *builder) makeFile(p *place, _ *birth.Data) {
 	const flags = unix.O_CREAT | unix.O_NONBLOCK | unix.O_CLOEXEC
 	how := birth.Words("{O_RDONLY|O_CREAT|O_NONBLOCK|O_CLOEXEC, 0644, RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS}", flags, 0o644, inRoot)
-	b.do(p.label, birth.Openat2, birth.Load(b.rootfs), birth.Str(p.path), birth.Ptr(how), birth.Int(24))
+	b.do(p.label, birth.Openat2, birth.Load(b.rootfs), birth.Str(p.path), birth.Ptr(how), birth.Int(24)).Ignore(unix.ENOENT)
 }
 
 // open opens a place; where it is missing it opens or makes each directory on
@@ -264,7 +265,9 @@ func (b *builder) open(p *place) *birth.Data {
 		parent = dir
 	}
 	p.make(p, parent)
-	b.openInRoot(p.label, p.path, unix.O_PATH, p.resolve, fd)
+	b.openInRoot(p.label, p.path, unix.O_PATH, p.resolve, fd).OnOK(found).Ignore(unix.ENOENT)
+	// A link that leads nowhere can be mounted on itself.
+	b.openInRoot(p.label, p.path, unix.O_PATH|unix.O_NOFOLLOW, p.resolve, fd)
 	b.here(found)
 	return fd
 }

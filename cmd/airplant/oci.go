@@ -111,7 +111,7 @@ func (e *env) reportOCI(g *ociGlobals, err error) {
 	now := time.Now().Format(time.RFC3339)
 	if g.LogFormat == "json" {
 		// Text and time cannot fail to be JSON.
-		line, _ := json.Marshal(map[string]string{"level": "error", "msg": strings.ToValidUTF8(text, "\uFFFD"), "time": now})
+		line, _ := json.Marshal(map[string]string{"level": "error", "msg": strings.ToValidUTF8(text, "\uFFFD"), "time": now}, json.Deterministic(true))
 		fmt.Fprintf(f, "%s\n", line)
 		return
 	}
@@ -241,7 +241,7 @@ func (c *ociState) Run(e *env, g *ociGlobals) error {
 }
 
 func printJSON(e *env, v any) error {
-	text, err := json.Marshal(v, jsontext.WithIndent("  "))
+	text, err := json.Marshal(v, json.Deterministic(true), jsontext.WithIndent("  "))
 	if err != nil {
 		return err
 	}

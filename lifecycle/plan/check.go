@@ -31,7 +31,7 @@ func Check(spec *specs.Spec, host *Host) error {
 	case spec.Linux == nil:
 		return errors.New("config.json has no linux section")
 	}
-	for _, check := range []func(*specs.Spec, *Host) error{unsupported, checkStrings, checkNamespaces, checkMounts, checkSysctls, checkValues, checkHooks} {
+	for _, check := range []func(*specs.Spec, *Host) error{unsupported, checkStrings, checkNamespaces, checkMounts, checkSysctls, checkValues, checkHooks, checkAttributes} {
 		if err := check(spec, host); err != nil {
 			return err
 		}
@@ -48,15 +48,10 @@ func unsupported(spec *specs.Spec, host *Host) error {
 	}{
 		{"process.apparmorProfile", p.ApparmorProfile != ""},
 		{"process.selinuxLabel", p.SelinuxLabel != ""},
-		{"process.scheduler", p.Scheduler != nil},
-		{"process.ioPriority", p.IOPriority != nil},
-		{"process.execCPUAffinity", p.ExecCPUAffinity != nil},
 		{"linux.seccomp", l.Seccomp != nil},
 		{"linux.cgroupsPath", l.CgroupsPath != ""},
 		{"linux.mountLabel", l.MountLabel != ""},
 		{"linux.intelRdt", l.IntelRdt != nil},
-		{"linux.personality", l.Personality != nil},
-		{"linux.memoryPolicy", l.MemoryPolicy != nil},
 		{"linux.netDevices", len(l.NetDevices) > 0},
 	} {
 		if f.used {

@@ -37,6 +37,7 @@ var enterThen = []func(*builder) error{
 	(*builder).terminal,
 
 	(*builder).limits,
+	(*builder).attributes,
 	(*builder).closeDescriptors,
 	(*builder).credentials,
 	(*builder).workdir,
@@ -76,6 +77,9 @@ func checkProcess(p *specs.Process) error {
 	}
 	spec := &specs.Spec{Process: p, Linux: &specs.Linux{}}
 	if err := unsupported(spec, &Host{}); err != nil {
+		return err
+	}
+	if err := checkAttributes(spec, nil); err != nil {
 		return err
 	}
 	return checkValues(spec, nil)

@@ -172,6 +172,7 @@ var then = []func(*builder) error{
 	(*builder).pivot,
 
 	(*builder).limits,
+	(*builder).attributes,
 	(*builder).closeDescriptors,
 	(*builder).credentials,
 	(*builder).workdir,

@@ -3,8 +3,10 @@ package lifecycle_test
 import (
 	"fmt"
 	"slices"
+	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // without gives the namespaces that are not of the kinds.
@@ -27,4 +29,22 @@ func (b *box) join(pid int, kinds ...specs.LinuxNamespaceType) {
 			b.spec.Linux.UIDMappings, b.spec.Linux.GIDMappings = nil, nil
 		}
 	}
+}
+
+func withoutMount(spec *specs.Spec, dest string) []specs.Mount {
+	return slices.DeleteFunc(slices.Clone(spec.Mounts), func(m specs.Mount) bool { return m.Destination == dest })
+}
+
+// caps are capabilities of a root, and of others by way of the ambient set.
+func caps(list ...string) *specs.LinuxCapabilities {
+	return &specs.LinuxCapabilities{Bounding: list, Permitted: list, Effective: list, Inheritable: list, Ambient: list}
+}
+
+func ownerOf(t *testing.T, path string) int {
+	t.Helper()
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		t.Fatal(err)
+	}
+	return int(st.Uid)
 }

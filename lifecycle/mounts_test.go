@@ -17,9 +17,9 @@ func (b *box) mount(kind, source, dest string, options ...string) {
 }
 
 // host makes a folder of the caller's outside of the root filesystem.
-func (b *box) host(name string) string {
+func (b *box) host() string {
 	b.t.Helper()
-	dir := filepath.Join(b.dir, name)
+	dir := filepath.Join(b.dir, "data")
 	b.check(os.MkdirAll(dir, 0o755))
 	return dir
 }
@@ -93,7 +93,7 @@ func TestBindMounts(t *testing.T) {
 			cat /etc/resolv.conf /run/data/file /deep/er/file /var/run/data/file /here
 			for f in /run/data/new /deep/er/file /ro/new /etc/resolv.conf; do (echo new >$f) 2>&1 && echo wrote $f; done
 			grep -E ' /(ro|run/data) ' /proc/self/mountinfo | cut -d' ' -f5,6 | sort`)
-		dir := b.host("data")
+		dir := b.host()
 		b.check(os.WriteFile(dir+"/file", []byte("data\n"), 0o644))
 		b.check(os.WriteFile(b.dir+"/resolv", []byte("resolv\n"), 0o644))
 		b.mkdir("run")
@@ -154,7 +154,7 @@ func TestRecursiveMounts(t *testing.T) {
 		b := c.script(t, `
 			(echo >/m/new) 2>/dev/null && echo rw || echo ro
 			if test -e /m/sub/file; then (echo >/m/sub/new) 2>/dev/null && echo below || echo below-ro; else echo none; fi`)
-		dir := b.host("data")
+		dir := b.host()
 		b.check(os.Mkdir(dir+"/sub", 0o755))
 		list := strings.Split(options, ",")
 		if options == "bind" {
@@ -218,7 +218,7 @@ func TestPropagation(t *testing.T) {
 	caps := []string{"CAP_SYS_ADMIN"}
 	b.spec.Process.Capabilities = &specs.LinuxCapabilities{Bounding: caps, Effective: caps, Permitted: caps}
 	b.spec.Linux.Resources = nil
-	dir := b.host("data")
+	dir := b.host()
 	for _, d := range []string{"inside", "outside"} {
 		b.check(os.Mkdir(filepath.Join(dir, d), 0o755))
 	}

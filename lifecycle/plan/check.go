@@ -158,6 +158,9 @@ func checkNamespaces(spec *specs.Spec, host *Host) error {
 		return errors.New("domainname is set without a uts namespace")
 	case len(l.TimeOffsets) > 0 && !createsNamespace(spec, specs.TimeNamespace):
 		return errors.New("linux.timeOffsets is set without a new time namespace")
+	case len(l.TimeOffsets) > 0 && joinedUser:
+		// Its file is not ours then; see oomScore.
+		return fmt.Errorf("linux.timeOffsets in a user namespace that is joined %w", ErrUnsupported)
 	}
 	return nil
 }

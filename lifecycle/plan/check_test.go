@@ -50,6 +50,10 @@ func TestRefusedByName(t *testing.T) {
 		"joining a mount namespace": func(s *specs.Spec) {
 			joining("/run/ns", specs.MountNamespace)(s)
 		},
+		"linux.timeOffsets in a user namespace": func(s *specs.Spec) {
+			withTime(s)
+			joining("/run/ns", specs.UserNamespace)(s)
+		},
 	} {
 		err := refuse(with(oneID(), change), user())
 		if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), plan.ErrUnsupported.Error()) {

@@ -29,9 +29,9 @@ type Enter struct {
 // make sense for a further process of one.
 var enterThen = []func(*builder) error{
 	(*builder).strays,
+	(*builder).oomScore,
 	(*builder).enter,
 	(*builder).session,
-	(*builder).oomScore,
 
 	(*builder).inside,
 	(*builder).terminal,

@@ -232,9 +232,13 @@ func (b *builder) join() error {
 	b.ownIDs(s)
 	b.await(s, "wait for the parent", birth.In(birth.Report))
 	if b.shared[specs.UserNamespace] != "" {
-		// 0 may not be mapped there.
+		// 0 may not be mapped there, but the process's user has to be.
+		u, done := b.spec.Process.User, &birth.Mark{}
 		s.Do("become group 0 of the user namespace", birth.Setresgid, birth.Int(0), birth.Int(0), birth.Int(0)).Ignore(unix.EINVAL)
-		s.Do("become user 0 of the user namespace", birth.Setresuid, birth.Int(0), birth.Int(0), birth.Int(0)).Ignore(unix.EINVAL)
+		s.Do("become user 0 of the user namespace", birth.Setresuid, birth.Int(0), birth.Int(0), birth.Int(0)).OnOK(done).Ignore(unix.EINVAL)
+		s.Do(fmt.Sprintf("become group %d of the user namespace", u.GID), birth.Setresgid, birth.Int(u.GID), birth.Int(u.GID), birth.Int(u.GID))
+		s.Do(fmt.Sprintf("become user %d of the user namespace", u.UID), birth.Setresuid, birth.Int(u.UID), birth.Int(u.UID), birth.Int(u.UID))
+		s.Here(done)
 		return nil
 	}
 	if b.plan.MapBy != userns.MapNone && b.setupUID() == 0 {

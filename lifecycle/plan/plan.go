@@ -154,12 +154,12 @@ var first = []func(*builder) error{
 
 var then = []func(*builder) error{
 	(*builder).strays,
+	(*builder).oomScore,
 	(*builder).join,
 	(*builder).session,
 	(*builder).names,
 	(*builder).loopback,
 	(*builder).sysctls,
-	(*builder).oomScore,
 
 	(*builder).root,
 	(*builder).mounts,

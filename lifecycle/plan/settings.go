@@ -66,6 +66,11 @@ func (b *builder) loopback() error {
 // then (CVE-2025-52881).
 func (b *builder) sysctls() error {
 	for _, key := range slices.Sorted(maps.Keys(b.spec.Linux.Sysctl)) {
+		if value := b.spec.Linux.Sysctl[key]; sysctlPath(key) == "kernel/domainname" {
+			// The file belongs to the host's root, whatever the namespace.
+			b.do("set sysctl "+key, birth.Setdomainname, birth.Str(value), birth.Int(len(value)))
+			continue
+		}
 		write(&b.plan.Main, fmt.Sprintf("set sysctl %s", key), "/proc/sys/"+sysctlPath(key), b.spec.Linux.Sysctl[key])
 	}
 	return nil
@@ -81,7 +86,9 @@ func sysctlPath(key string) string {
 }
 
 // oomScore raises or lowers the score. Without CAP_SYS_RESOURCE it can only be
-// raised, and engines always send it: refusal is not an error (proc(5)).
+// raised, and engines always send it: refusal is not an error (proc(5)). It
+// comes before namespaces are joined: the files of /proc/self are not ours once
+// we cannot be traced.
 func (b *builder) oomScore() error {
 	score := b.spec.Process.OOMScoreAdj
 	if score == nil {

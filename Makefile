@@ -20,7 +20,8 @@ RUN  ?= run hello
 .PHONY: build
 build: ## one static file, bin/airplant, and the link bin/airplant-oci
 	@mkdir -p bin
-	$(GO) build $(BUILDFLAGS) -o bin/airplant ./cmd/airplant
+	$(GO) build $(BUILDFLAGS) -o cmd/airplant/airplant-pull.bin ./cmd/airplant-pull
+	$(GO) build $(BUILDFLAGS) -tags embedpull -o bin/airplant ./cmd/airplant
 	@ln -sfn airplant bin/airplant-oci
 
 .PHONY: run
@@ -68,7 +69,7 @@ uninstall: ## remove what install made
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf bin
+	rm -rf bin cmd/airplant/airplant-pull.bin
 
 .PHONY: help
 help: ## print this list

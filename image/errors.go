@@ -3,10 +3,8 @@ package image
 import (
 	"errors"
 	"fmt"
-	"net/http"
 
 	"airplant/image/layer"
-	"airplant/image/registry"
 
 	"golang.org/x/sys/unix"
 )
@@ -64,8 +62,8 @@ func explain(op string, ref Reference, err error) error {
 }
 
 func classify(ref Reference, err error) (hint string, kind error) {
-	var status *registry.StatusError
-	var unreachable *registry.UnreachableError
+	var status answered
+	var unreachable unreached
 	var unmapped *layer.UnmappedError
 	switch {
 	case errors.As(err, &unmapped):
@@ -75,33 +73,42 @@ func classify(ref Reference, err error) (hint string, kind error) {
 	case errors.As(err, &status):
 		return classifyStatus(ref, status)
 	case errors.As(err, &unreachable):
-		return "check the name of the registry, and the network: curl -sI " + registryURL(ref), ErrUnreachable
+		return "check the name of the registry, and the network: curl -sI " + unreachable.URL(), ErrUnreachable
 	case errors.Is(err, ErrDigest):
 		return "what was downloaded is not what the image describes; nothing of it was kept: pull again", nil
 	}
 	return "", nil
 }
 
-func classifyStatus(ref Reference, s *registry.StatusError) (hint string, kind error) {
-	switch s.Code {
-	case http.StatusNotFound:
+// What errors of registries tell, whoever speaks to them.
+type (
+	// answered is an answer other than success.
+	answered interface {
+		error
+		HTTPStatus() int
+		RetryAfter() string // the header, may be empty
+	}
+	// unreached means that no answer came.
+	unreached interface {
+		error
+		URL() string // of the registry
+	}
+)
+
+func classifyStatus(ref Reference, s answered) (hint string, kind error) {
+	// The numbers are those of RFC 9110; package net/http is not linked here.
+	switch s.HTTPStatus() {
+	case 404:
 		return "check the name and the tag", ErrNotFound
-	case http.StatusUnauthorized, http.StatusForbidden:
+	case 401, 403:
 		// Most registries answer so for what does not exist, too.
 		return "check the name, or log in: podman login " + ref.Host, ErrUnauthorized
-	case http.StatusTooManyRequests:
+	case 429:
 		hint := "wait, or log in for a higher limit: podman login " + ref.Host
-		if s.RetryAfter != "" {
-			hint = "the registry says: retry after " + s.RetryAfter + " s; or log in: podman login " + ref.Host
+		if after := s.RetryAfter(); after != "" {
+			hint = "the registry says: retry after " + after + " s; or log in: podman login " + ref.Host
 		}
 		return hint, ErrRateLimited
 	}
 	return "", nil
-}
-
-func registryURL(ref Reference) string {
-	if ref.Transport != Registry {
-		return ""
-	}
-	return registry.BaseURL(ref.Host)
 }

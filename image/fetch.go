@@ -135,7 +135,7 @@ func (j *layerJob) unpack(ctx context.Context, w *workspace) (*layer.Pending, er
 			return nil, err
 		}
 	}
-	rc, err := j.src.blob(ctx, d)
+	rc, err := j.src.Blob(ctx, d)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +208,7 @@ func isContent(err error) bool {
 
 // inflate unpacks a layer from its compressed stream, which may have a rest.
 func (j *layerJob) inflate(ctx context.Context, w *workspace, r io.Reader, abort func()) (*layer.Pending, error) {
-	plain, err := decompress(r)
+	plain, err := decompress(r, j.opts.Zstd)
 	if err != nil {
 		return nil, err
 	}

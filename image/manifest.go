@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"airplant/image/registry"
-
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -53,7 +51,7 @@ type document struct {
 // or the registry called it, and may be empty. A document that could be read
 // as both is refused (CVE-2021-41190).
 func parseDocument(text []byte, mediaType string) (*document, error) {
-	if len(text) > registry.MaxManifest {
+	if len(text) > maxManifest {
 		return nil, unsupportedf("manifest of %d bytes", len(text))
 	}
 	d := &document{}

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"airplant/image/registry"
-
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
@@ -34,15 +32,20 @@ const (
 // parallelLayers is how many layers are fetched and unpacked at a time.
 const parallelLayers = 4
 
-// AuthFunc gives the credential for a repository, the zero value for none.
-// [registry.FileAuth] makes one.
-type AuthFunc = func(host, repository string) (registry.Credential, error)
+// ConnectFunc makes the source for an image of a registry: reference is a tag
+// or a digest, accept the media types of manifests. Package image/registry has
+// one; it is not called from here because net/http costs every program that
+// links it 0.4 ms of initialisation, and most commands pull nothing.
+type ConnectFunc func(host, repository, reference string, accept []string) Source
 
 // PullOptions says how to pull.
 type PullOptions struct {
 	Platform v1.Platform // the zero value is the host's
 	Policy   Policy
-	Auth     AuthFunc // nil: anonymous
+	Connect  ConnectFunc // nil: no registries
+	// Zstd makes a decoder of zstd, which is left to the caller for the same
+	// reason; nil: layers compressed so are not supported.
+	Zstd func(io.Reader) (io.ReadCloser, error)
 	// Progress is told what happens; calls do not overlap. It may be nil.
 	Progress func(Event)
 	// IgnoreOwner is for a user namespace with a single id, see
@@ -104,11 +107,11 @@ func (s *Store) pull(ctx context.Context, ref Reference, opts PullOptions) (*rec
 		return nil, err
 	}
 	state := sourceState(ref)
-	src, err := open(ref, opts.Auth)
+	src, err := open(ref, opts.Connect)
 	if err != nil {
 		return nil, err
 	}
-	defer src.close()
+	defer src.Close()
 	p := &puller{store: s, ref: ref, src: src, opts: opts, state: state}
 	return p.run(ctx, have)
 }
@@ -134,7 +137,7 @@ func sourceState(ref Reference) string {
 type puller struct {
 	store *Store
 	ref   Reference
-	src   source
+	src   Source
 	opts  PullOptions
 	state string
 
@@ -189,7 +192,7 @@ func (p *puller) run(ctx context.Context, have *record) (*record, error) {
 
 // describe finds the manifest, by way of an index if there is one.
 func (p *puller) describe(ctx context.Context, r *record) error {
-	mediaType, text, err := p.src.root(ctx)
+	mediaType, text, err := p.src.Root(ctx)
 	if err != nil {
 		return err
 	}
@@ -209,7 +212,7 @@ func (p *puller) describe(ctx context.Context, r *record) error {
 	if err != nil {
 		return err
 	}
-	if text, err = p.src.document(ctx, d); err != nil {
+	if text, err = p.src.Document(ctx, d); err != nil {
 		return err
 	}
 	if err := verify(text, d); err != nil {
@@ -237,7 +240,7 @@ func (p *puller) small(ctx context.Context, d v1.Descriptor) ([]byte, error) {
 	if text, err := os.ReadFile(p.store.blobPath(d.Digest)); err == nil && verify(text, d) == nil {
 		return text, nil
 	}
-	rc, err := p.src.blob(ctx, d)
+	rc, err := p.src.Blob(ctx, d)
 	if err != nil {
 		return nil, err
 	}

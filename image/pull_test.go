@@ -17,8 +17,10 @@ import (
 	"testing"
 	"time"
 
+	"airplant/image/registry"
 	"airplant/internal/testenv"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	specs "github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -97,7 +99,7 @@ func TestPullRegistry(t *testing.T) {
 	host, count := f.serve(t, nil)
 	s := newStore(t)
 	var events []EventKind
-	i, err := s.Pull(t.Context(), mustRef(t, host+"/a/b:v1"), PullOptions{Progress: func(e Event) { events = append(events, e.Kind) }})
+	i, err := s.Pull(t.Context(), mustRef(t, host+"/a/b:v1"), PullOptions{Connect: connect, Zstd: unzstd, Progress: func(e Event) { events = append(events, e.Kind) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,13 +107,13 @@ func TestPullRegistry(t *testing.T) {
 		t.Errorf("events %v", events)
 	}
 	for _, ref := range []string{"/a/b@" + string(m.Digest), "/a/b:list", "/c:v1"} {
-		got, err := s.Pull(t.Context(), mustRef(t, host+ref), PullOptions{Policy: PullAlways})
+		got, err := s.Pull(t.Context(), mustRef(t, host+ref), PullOptions{Connect: connect, Policy: PullAlways})
 		if err != nil || got.ManifestDigest != m.Digest {
 			t.Errorf("%s: %v", ref, err)
 		}
 	}
 	before := count.get("v1")
-	if _, err := s.Pull(t.Context(), mustRef(t, host+"/a/b:v1"), PullOptions{}); err != nil || count.get("v1") != before {
+	if _, err := s.Pull(t.Context(), mustRef(t, host+"/a/b:v1"), PullOptions{Connect: connect, Zstd: unzstd}); err != nil || count.get("v1") != before {
 		t.Errorf("what is there was asked for: %v", err)
 	}
 	for d := range f.blobs {
@@ -175,7 +177,7 @@ func TestPullErrors(t *testing.T) {
 		{"oci-archive:/etc", 0, ErrUnsupported, ""},
 	} {
 		status.Store(int32(c.status))
-		_, err := newStore(t).Pull(t.Context(), mustRef(t, c.ref), PullOptions{})
+		_, err := newStore(t).Pull(t.Context(), mustRef(t, c.ref), PullOptions{Connect: connect, Zstd: unzstd})
 		var e *Error
 		if !errors.As(err, &e) || c.is != nil && !errors.Is(err, c.is) || !strings.Contains(e.Hint, c.hint) || (c.hint == "") != (e.Hint == "") {
 			t.Errorf("%s %d: got %v, hint %q, want %v, %q", c.ref, c.status, err, e.Hint, c.is, c.hint)
@@ -213,7 +215,7 @@ func TestPullBroken(t *testing.T) {
 		return true // the server closes the connection
 	})
 	s := newStore(t)
-	_, err := s.Pull(t.Context(), mustRef(t, host+"/a:x"), PullOptions{})
+	_, err := s.Pull(t.Context(), mustRef(t, host+"/a:x"), PullOptions{Connect: connect, Zstd: unzstd})
 	if !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("broken: %v", err)
 	}
@@ -221,7 +223,7 @@ func TestPullBroken(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	start := time.Now()
-	_, err = s.Pull(ctx, mustRef(t, host+"/a:x"), PullOptions{})
+	_, err = s.Pull(ctx, mustRef(t, host+"/a:x"), PullOptions{Connect: connect, Zstd: unzstd})
 	if err == nil || time.Since(start) > 5*time.Second {
 		t.Errorf("stalled: %v after %v", err, time.Since(start))
 	}
@@ -243,7 +245,7 @@ func TestPullKilled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Pull(t.Context(), mustRef(t, ref), PullOptions{}); err != nil {
+		if _, err := s.Pull(t.Context(), mustRef(t, ref), PullOptions{Connect: connect, Zstd: unzstd}); err != nil {
 			t.Fatal(err)
 		}
 		return
@@ -284,7 +286,7 @@ func checkAfterKill(t *testing.T, dir, ref string) {
 	if _, err := s.Images(); err != nil {
 		t.Error(err)
 	}
-	i, err := s.Pull(t.Context(), mustRef(t, ref), PullOptions{})
+	i, err := s.Pull(t.Context(), mustRef(t, ref), PullOptions{Connect: connect, Zstd: unzstd})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -324,7 +326,7 @@ func TestSkopeo(t *testing.T) {
 	run("copy", "oci:"+layout+":v1", "oci-archive:"+dir+"/app.tar:some/name:v1")
 	s := newStore(t)
 	for _, ref := range []string{host + "/team/app:v1", host + "/team/app:docker", "oci-archive:" + dir + "/app.tar:some/name:v1", "oci-archive:" + dir + "/app.tar"} {
-		i, err := s.Pull(t.Context(), mustRef(t, ref), PullOptions{})
+		i, err := s.Pull(t.Context(), mustRef(t, ref), PullOptions{Connect: connect, Zstd: unzstd})
 		if err != nil {
 			t.Error(err)
 			continue
@@ -335,7 +337,7 @@ func TestSkopeo(t *testing.T) {
 	}
 	// The store itself is a layout that skopeo reads.
 	run("copy", "oci:"+s.dir+":"+host+"/team/app:v1", "dir:"+dir+"/copy")
-	_, err := s.Pull(t.Context(), mustRef(t, host+"/team/app:none"), PullOptions{})
+	_, err := s.Pull(t.Context(), mustRef(t, host+"/team/app:none"), PullOptions{Connect: connect, Zstd: unzstd})
 	if !errors.Is(err, ErrNotFound) {
 		t.Errorf("got %v", err)
 	}
@@ -371,4 +373,17 @@ func startRegistry(t *testing.T) string {
 	}
 	t.Fatal("the registry does not answer")
 	return ""
+}
+
+// connect speaks to registries without a credential.
+func connect(host, repository, reference string, accept []string) Source {
+	return registry.Connect(nil, host, repository, reference, accept)
+}
+
+func unzstd(r io.Reader) (io.ReadCloser, error) {
+	z, err := zstd.NewReader(r)
+	if err != nil {
+		return nil, err
+	}
+	return z.IOReadCloser(), nil
 }

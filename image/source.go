@@ -11,26 +11,28 @@ import (
 	"path/filepath"
 	"strings"
 
-	"airplant/image/registry"
-
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// source is where the parts of an image come from. What it returns has not
+// Source is where the parts of an image come from. What it returns has not
 // been verified.
-type source interface {
-	// root returns the document that the reference stands for.
-	root(ctx context.Context) (mediaType string, text []byte, err error)
-	// document returns a manifest by its digest.
-	document(ctx context.Context, d v1.Descriptor) ([]byte, error)
-	// blob opens a configuration or a layer.
-	blob(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error)
-	close() error
+type Source interface {
+	// Root returns the document that the reference stands for.
+	Root(ctx context.Context) (mediaType string, text []byte, err error)
+	// Document returns a manifest by its digest.
+	Document(ctx context.Context, d v1.Descriptor) ([]byte, error)
+	// Blob opens a configuration or a layer.
+	Blob(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error)
+	Close() error
 }
 
+// maxManifest is the size of a manifest above which it is refused, as by most
+// registries.
+const maxManifest = 4 << 20
+
 // open makes the source for an absolute reference.
-func open(ref Reference, auth AuthFunc) (source, error) {
+func open(ref Reference, connect ConnectFunc) (Source, error) {
 	switch ref.Transport {
 	case Layout:
 		return &layoutSource{files: dirFiles(ref.Path), ref: ref}, nil
@@ -41,39 +43,16 @@ func open(ref Reference, auth AuthFunc) (source, error) {
 		}
 		return &layoutSource{files: files, ref: ref}, nil
 	case Registry:
-		c := registry.New(auth)
-		return &registrySource{client: c, repo: c.Repository(ref.Host, ref.Repository), ref: ref}, nil
+		if connect == nil {
+			return nil, unsupportedf("registries: this program was made without")
+		}
+		want := ref.Tag
+		if ref.Digest != "" {
+			want = string(ref.Digest)
+		}
+		return connect(ref.Host, ref.Repository, want, accepted()), nil
 	}
 	return nil, unsupportedf("transport %q", ref.Transport)
-}
-
-type registrySource struct {
-	client *registry.Client
-	repo   *registry.Repository
-	ref    Reference
-}
-
-func (s *registrySource) root(ctx context.Context) (string, []byte, error) {
-	want := s.ref.Tag
-	if s.ref.Digest != "" {
-		want = string(s.ref.Digest)
-	}
-	text, mediaType, err := s.repo.Manifest(ctx, want, accepted())
-	return mediaType, text, err
-}
-
-func (s *registrySource) document(ctx context.Context, d v1.Descriptor) ([]byte, error) {
-	text, _, err := s.repo.Manifest(ctx, string(d.Digest), accepted())
-	return text, err
-}
-
-func (s *registrySource) blob(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
-	return s.repo.Blob(ctx, d.Digest)
-}
-
-func (s *registrySource) close() error {
-	s.client.Close()
-	return nil
 }
 
 // files gives the files of an image layout.
@@ -106,7 +85,7 @@ type layoutSource struct {
 	ref   Reference
 }
 
-func (s *layoutSource) close() error { return s.files.close() }
+func (s *layoutSource) Close() error { return s.files.close() }
 
 func (s *layoutSource) read(name string, limit int64) ([]byte, error) {
 	f, err := s.files.open(name)
@@ -121,11 +100,11 @@ func (s *layoutSource) read(name string, limit int64) ([]byte, error) {
 	return text, err
 }
 
-func (s *layoutSource) root(ctx context.Context) (string, []byte, error) {
+func (s *layoutSource) Root(ctx context.Context) (string, []byte, error) {
 	if err := s.checkLayout(); err != nil {
 		return "", nil, err
 	}
-	text, err := s.read(v1.ImageIndexFile, registry.MaxManifest)
+	text, err := s.read(v1.ImageIndexFile, maxManifest)
 	if err != nil {
 		return "", nil, err
 	}
@@ -143,7 +122,7 @@ func (s *layoutSource) root(ctx context.Context) (string, []byte, error) {
 	if !isDocument(d.MediaType) {
 		return "", nil, unsupportedf("media type %q", d.MediaType)
 	}
-	text, err = s.document(ctx, d)
+	text, err = s.Document(ctx, d)
 	if err != nil {
 		return "", nil, err
 	}
@@ -208,11 +187,11 @@ func (s *layoutSource) pick(list []v1.Descriptor) (v1.Descriptor, error) {
 
 func blobName(d digest.Digest) string { return "blobs/sha256/" + d.Encoded() }
 
-func (s *layoutSource) document(_ context.Context, d v1.Descriptor) ([]byte, error) {
-	return s.read(blobName(d.Digest), registry.MaxManifest)
+func (s *layoutSource) Document(_ context.Context, d v1.Descriptor) ([]byte, error) {
+	return s.read(blobName(d.Digest), maxManifest)
 }
 
-func (s *layoutSource) blob(_ context.Context, d v1.Descriptor) (io.ReadCloser, error) {
+func (s *layoutSource) Blob(_ context.Context, d v1.Descriptor) (io.ReadCloser, error) {
 	return s.files.open(blobName(d.Digest))
 }
 

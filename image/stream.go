@@ -10,16 +10,12 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 )
 
 const (
 	chunkSize = 256 << 10
 	chunks    = 8
-	// maxWindow bounds the memory of a zstd decoder: 128 MiB is what
-	// zstd --ultra --long=27 asks for, the most that decoders must accept.
-	maxWindow = 128 << 20
 )
 
 // verifier passes a stream on and checks that it is what a digest says. The
@@ -164,7 +160,7 @@ func (a *readAhead) Close() {
 
 // decompress recognises the compression by the first bytes, as all engines
 // do: media types often lie. Close the result.
-func decompress(r io.Reader) (io.ReadCloser, error) {
+func decompress(r io.Reader, zstd func(io.Reader) (io.ReadCloser, error)) (io.ReadCloser, error) {
 	br := bufio.NewReaderSize(r, 64<<10)
 	head, err := br.Peek(6)
 	if err != nil && err != io.EOF {
@@ -175,12 +171,10 @@ func decompress(r io.Reader) (io.ReadCloser, error) {
 	case has("\x1f\x8b"):
 		return gzip.NewReader(br)
 	case has("\x28\xb5\x2f\xfd"), len(head) > 3 && head[0]&0xf0 == 0x50 && has(string(head[:1])+"\x2a\x4d\x18"):
-		z, err := zstd.NewReader(br, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxWindow(maxWindow))
-		if err != nil {
-			return nil, err
+		if zstd == nil {
+			return nil, unsupportedf("layer compressed with zstd")
 		}
-		return z.IOReadCloser(), nil
+		return zstd(br)
 	case has("\xfd7zXZ\x00"):
 		return nil, unsupportedf("layer compressed with xz")
 	case has("BZh"):

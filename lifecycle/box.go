@@ -1,7 +1,6 @@
 package lifecycle
 
 import (
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -54,8 +53,13 @@ var ErrName = errors.New("the name is in use")
 // NewID makes a random id of 64 hexadecimal digits.
 func NewID() string {
 	b := make([]byte, 32)
-	_, _ = rand.Read(b) // it never fails (crypto/rand)
-	return hex.EncodeToString(b)
+	for {
+		// So few bytes come whole; a signal may interrupt only the wait for
+		// the first entropy after a boot (getrandom(2)).
+		if n, err := unix.Getrandom(b, 0); err == nil && n == len(b) {
+			return hex.EncodeToString(b)
+		}
+	}
 }
 
 // Folder is where the container's own files are.

@@ -36,13 +36,18 @@ func identity() (*userns.Identity, error) {
 
 // inWorker runs a command of ours in P.
 func (e *env) inWorker(args ...string) error {
+	return e.enterP("/proc/self/exe", append([]string{workerName}, args...)...)
+}
+
+// enterP runs a program in P, where 0 is the caller and the other ids are its
+// subordinate ones.
+func (e *env) enterP(path string, args ...string) error {
 	id, err := identity()
 	if err != nil {
 		return err
 	}
 	m := id.Map()
-	by := m.By(id.UID, id.GID, id.Rung == userns.Direct)
-	status, err := userns.Enter(m, by, "/proc/self/exe", append([]string{workerName}, args...), e.environ)
+	status, err := userns.Enter(m, m.By(id.UID, id.GID, id.Rung == userns.Direct), path, args, e.environ)
 	if err == nil && status != 0 {
 		err = exitStatus(status)
 	}

@@ -7,18 +7,16 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"os/signal"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"airplant/image"
-	"airplant/image/registry"
 	"airplant/lifecycle"
 	"airplant/userns"
 
+	"github.com/go-json-experiment/json"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sys/unix"
 )
 
 func lookPath(name string) (string, error) { return exec.LookPath(name) }
@@ -32,58 +30,30 @@ type pullCmd struct {
 }
 
 func (c *pullCmd) Run(e *env) error {
+	// Mistakes are told before anything is started.
 	ref, err := parseReference(c.Image)
 	if err != nil {
 		return err
 	}
-	platform, err := parsePlatform(c.Platform)
+	if _, err := parsePlatform(c.Platform); err != nil {
+		return err
+	}
+	h, err := e.home()
 	if err != nil {
 		return err
 	}
-	if !e.worker {
-		return e.inWorker(c.args()...)
-	}
-	store, err := e.store()
+	id, err := identity()
 	if err != nil {
 		return err
 	}
-	id, err := os.ReadFile("/proc/self/uid_map")
+	request, err := json.Marshal(image.Request{
+		Store: h.Data, Image: ref.String(), Platform: c.Platform, Policy: policies[c.Policy],
+		Quiet: c.Quiet, NoID: c.NoID, OneID: id.Rung == userns.OneID,
+	})
 	if err != nil {
 		return err
 	}
-	// The worker's namespace has one id only: owners are noted, not set.
-	f := strings.Fields(string(id))
-	oneID := len(f) == 3 && f[2] == "1"
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	defer stop()
-	options := image.PullOptions{Platform: platform, Policy: policies[c.Policy], Auth: registry.FileAuth(e.getenv), IgnoreOwner: oneID}
-	if !c.Quiet {
-		p := newProgress(e.stderr, ref.String())
-		options.Progress = p.event
-		defer p.end()
-	}
-	img, err := store.Pull(ctx, ref, options)
-	if err != nil {
-		return err
-	}
-	if !c.NoID {
-		fmt.Fprintln(e.stdout, img.ConfigDigest)
-	}
-	return nil
-}
-
-func (c *pullCmd) args() []string {
-	args := []string{"pull", "--policy", c.Policy}
-	if c.Platform != "" {
-		args = append(args, "--platform", c.Platform)
-	}
-	if c.Quiet {
-		args = append(args, "--quiet")
-	}
-	if c.NoID {
-		args = append(args, "--no-id")
-	}
-	return append(args, "--", c.Image)
+	return e.pullInWorker(string(request))
 }
 
 var policies = map[string]image.Policy{"always": image.PullAlways, "missing": image.PullMissing, "never": image.PullNever}
@@ -138,22 +108,9 @@ func (c *imagesCmd) Run(e *env) error {
 	w := tabwriter.NewWriter(e.stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprint(w, "IMAGE\tID\tPLATFORM\tPULLED\tSIZE\n")
 	for _, i := range list {
-		fmt.Fprintf(w, "%s\t%.12s\t%s/%s\t%s\t%s\n", i.Name, i.ConfigDigest.Encoded(), i.Platform.OS, i.Platform.Architecture, i.Pulled.Local().Format(time.DateTime), size(i.Size))
+		fmt.Fprintf(w, "%s\t%.12s\t%s/%s\t%s\t%s\n", i.Name, i.ConfigDigest.Encoded(), i.Platform.OS, i.Platform.Architecture, i.Pulled.Local().Format(time.DateTime), image.Bytes(i.Size))
 	}
 	return w.Flush()
-}
-
-// size is a number of bytes for people.
-func size(n int64) string {
-	const unit = 1000
-	f, k := float64(n), 0
-	for f >= unit && k < 4 {
-		f, k = f/unit, k+1
-	}
-	if k == 0 {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %cB", f, " kMGT"[k])
 }
 
 type rmiCmd struct {

@@ -51,7 +51,7 @@ func (e *env) people(args []string) int {
 		},
 	}
 	if e.worker {
-		f.commands = append(f.commands, command{"remove-tree", "", func() any { return &removeTreeCmd{} }})
+		f.commands = append(f.commands, workerCommands()...)
 	}
 	if len(args) > 0 && slices.Contains([]string{"run", "explain", "unshare"}, args[0]) {
 		args = flagsFirst(args, reflect.TypeFor[explainCmd]())

@@ -89,7 +89,7 @@ func (c *runCmd) pull(e *env) error {
 	if c.Pull == "always" {
 		p.Policy = "always"
 	}
-	return e.inWorker(p.args()...)
+	return p.Run(e)
 }
 
 // dropDashes drops one leading "--", as in `run IMAGE -- program`.

@@ -19,12 +19,15 @@ func (e *UnreachableError) Error() string { return fmt.Sprintf("reach %s: %v", e
 
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
+// URL is where the registry should have been.
+func (e *UnreachableError) URL() string { return BaseURL(e.Host) }
+
 // StatusError is an answer other than success.
 type StatusError struct {
-	Host       string
-	Code       int    // HTTP status
-	Message    string // what the registry says, may be empty
-	RetryAfter string // the header of that name
+	Host    string
+	Code    int    // HTTP status
+	Message string // what the registry says, may be empty
+	Retry   string // the header Retry-After
 }
 
 func (e *StatusError) Error() string {
@@ -35,10 +38,16 @@ func (e *StatusError) Error() string {
 	return s
 }
 
+// HTTPStatus is the status of the answer.
+func (e *StatusError) HTTPStatus() int { return e.Code }
+
+// RetryAfter is the header of that name, often empty.
+func (e *StatusError) RetryAfter() string { return e.Retry }
+
 // statusError reads what an unsuccessful answer says, and closes it.
 func statusError(host string, resp *http.Response) *StatusError {
 	defer resp.Body.Close()
-	e := &StatusError{Host: host, Code: resp.StatusCode, RetryAfter: printable(resp.Header.Get("Retry-After"))}
+	e := &StatusError{Host: host, Code: resp.StatusCode, Retry: printable(resp.Header.Get("Retry-After"))}
 	var body struct {
 		Errors []struct {
 			Code    string `json:"code"`

@@ -105,7 +105,7 @@ func TestStatus(t *testing.T) {
 		return true
 	}
 	_, _, err = r.Manifest(t.Context(), "tag", nil)
-	if !errors.As(err, &status) || status.Code != 429 || status.RetryAfter != "17" {
+	if !errors.As(err, &status) || status.Code != 429 || status.RetryAfter() != "17" {
 		t.Errorf("got %v", err)
 	}
 	s.handle = func(w http.ResponseWriter, _ *http.Request) bool {

@@ -39,6 +39,7 @@ type layer struct {
 var layers = []layer{
 	{"cmd", 50},
 	{"internal/doctor", 40},
+	{"internal/hello", 40},
 	{"lifecycle", 40},
 	{"image", 30},
 	{"fsfuse", 30},

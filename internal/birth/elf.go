@@ -2,11 +2,39 @@ package birth
 
 import (
 	"bytes"
-	"debug/elf"
 	"encoding/binary"
 	"errors"
-	"runtime"
 )
+
+// From elf(5). Package debug/elf has them too, and brings DWARF and zlib along,
+// which every start of the program pays for.
+const (
+	elfClass64      = 2
+	elfLittleEndian = 1
+	elfVersion      = 1
+	elfExecutable   = 2
+	elfLoad         = 1
+	elfStack        = 0x6474e551 // PT_GNU_STACK
+	elfExec         = 1
+	elfWrite        = 2
+	elfRead         = 4
+)
+
+// fileHeader is Elf64_Ehdr.
+type fileHeader struct {
+	Ident                                                [16]byte
+	Type, Machine                                        uint16
+	Version                                              uint32
+	Entry, Phoff, Shoff                                  uint64
+	Flags                                                uint32
+	Ehsize, Phentsize, Phnum, Shentsize, Shnum, Shstrndx uint16
+}
+
+// segment is Elf64_Phdr.
+type segment struct {
+	Type, Flags                             uint32
+	Off, Vaddr, Paddr, Filesz, Memsz, Align uint64
+}
 
 // executable is a static ELF file with two segments: the interpreter's text,
 // read and execute; the section's memory, read and write. It has no section
@@ -17,30 +45,21 @@ func executable(memory []byte) ([]byte, error) {
 		return nil, err
 	}
 	const headers = 64 + 3*56
+	const align = 1 << 16 // pages are up to 64 KiB on arm64
 	if headers+len(text) > dataOffset {
 		return nil, errors.New("interpreter does not fit in a page")
 	}
-	h := elf.Header64{
-		Type:    uint16(elf.ET_EXEC),
-		Machine: machine(),
-		Version: uint32(elf.EV_CURRENT),
-		Entry:   codeAddress + headers,
-		Phoff:   64, Ehsize: 64, Phentsize: 56, Phnum: 3,
-	}
-	copy(h.Ident[:], elf.ELFMAG)
-	h.Ident[elf.EI_CLASS] = byte(elf.ELFCLASS64)
-	h.Ident[elf.EI_DATA] = byte(elf.ELFDATA2LSB)
-	h.Ident[elf.EI_VERSION] = byte(elf.EV_CURRENT)
-	// Pages are up to 64 KiB on arm64.
-	const align = 1 << 16
+	code, size := uint64(headers+len(text)), uint64(len(memory))
 	out := bytes.NewBuffer(make([]byte, 0, dataOffset+len(memory)))
-	code := uint64(headers + len(text))
-	size := uint64(len(memory))
 	for _, part := range []any{
-		h,
-		elf.Prog64{Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Vaddr: codeAddress, Filesz: code, Memsz: code, Align: align},
-		elf.Prog64{Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_W), Off: dataOffset, Vaddr: dataAddress, Filesz: size, Memsz: size, Align: align},
-		elf.Prog64{Type: uint32(elf.PT_GNU_STACK), Flags: uint32(elf.PF_R | elf.PF_W)},
+		fileHeader{
+			Ident: [16]byte{0x7f, 'E', 'L', 'F', elfClass64, elfLittleEndian, elfVersion},
+			Type:  elfExecutable, Machine: elfMachine, Version: elfVersion,
+			Entry: codeAddress + headers, Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: 3,
+		},
+		segment{Type: elfLoad, Flags: elfRead | elfExec, Vaddr: codeAddress, Filesz: code, Memsz: code, Align: align},
+		segment{Type: elfLoad, Flags: elfRead | elfWrite, Off: dataOffset, Vaddr: dataAddress, Filesz: size, Memsz: size, Align: align},
+		segment{Type: elfStack, Flags: elfRead | elfWrite},
 	} {
 		// Writing fixed-size structures to a buffer cannot fail.
 		_ = binary.Write(out, binary.LittleEndian, part)
@@ -49,11 +68,4 @@ func executable(memory []byte) ([]byte, error) {
 	out.Write(make([]byte, dataOffset-out.Len()))
 	out.Write(memory)
 	return out.Bytes(), nil
-}
-
-func machine() uint16 {
-	if runtime.GOARCH == "arm64" {
-		return uint16(elf.EM_AARCH64)
-	}
-	return uint16(elf.EM_X86_64)
 }

@@ -1,4 +1,4 @@
-package main
+package puller
 
 import (
 	"fmt"
@@ -8,7 +8,8 @@ import (
 	"time"
 
 	"airplant/image"
-	"airplant/lifecycle"
+
+	"golang.org/x/sys/unix"
 )
 
 // progress shows a pull: one line that changes on a terminal, else a line for
@@ -23,8 +24,12 @@ type progress struct {
 }
 
 func newProgress(w io.Writer, name string) *progress {
-	f, ok := w.(*os.File)
-	return &progress{w: w, name: name, terminal: ok && lifecycle.IsTerminal(f)}
+	p := &progress{w: w, name: name}
+	if f, ok := w.(*os.File); ok {
+		_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+		p.terminal = err == nil
+	}
+	return p
 }
 
 func (p *progress) event(ev image.Event) {
@@ -47,7 +52,7 @@ func (p *progress) event(ev image.Event) {
 	case image.LayerExists:
 		fmt.Fprintf(p.w, "layer %d of %d: exists\n", ev.Layer+1, len(p.layers))
 	case image.LayerDone:
-		fmt.Fprintf(p.w, "layer %d of %d: %s\n", ev.Layer+1, len(p.layers), size(ev.Total))
+		fmt.Fprintf(p.w, "layer %d of %d: %s\n", ev.Layer+1, len(p.layers), image.Bytes(ev.Total))
 	}
 }
 
@@ -64,7 +69,7 @@ func (p *progress) draw(now bool) {
 			ready++
 		}
 	}
-	line := fmt.Sprintf("pulling %s: %d of %d layers, %s of %s", p.name, ready, len(p.layers), size(done), size(total))
+	line := fmt.Sprintf("pulling %s: %d of %d layers, %s of %s", p.name, ready, len(p.layers), image.Bytes(done), image.Bytes(total))
 	pad := max(0, p.width-len(line))
 	p.width = len(line)
 	fmt.Fprintf(p.w, "\r%s%s", line, strings.Repeat(" ", pad))

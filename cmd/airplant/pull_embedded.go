@@ -1,0 +1,35 @@
+//go:build embedpull
+
+package main
+
+import (
+	_ "embed" // of the program
+	"errors"
+	"fmt"
+
+	"airplant/internal/birth"
+)
+
+// pullProgram is cmd/airplant-pull, which `make build` builds first. It is apart
+// for its package initialisation, which only a pull should pay for.
+//
+//go:embed airplant-pull.bin
+var pullProgram []byte
+
+// pullInWorker pulls in namespace P, by the program that this one carries.
+func (e *env) pullInWorker(request string) error {
+	f, err := birth.Memfd()
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(pullProgram); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	err = e.enterP(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), "airplant-pull", request)
+	return errors.Join(err, f.Close())
+}
+
+// workerCommands are commands that only the worker has.
+func workerCommands() []command {
+	return []command{{"remove-tree", "", func() any { return &removeTreeCmd{} }}}
+}

@@ -1,0 +1,65 @@
+// Package puller pulls an image for a person: it joins the store with the
+// registry client and the decoder of zstd, and shows progress.
+//
+// It is apart from package image for what it links. Initialisation of net/http
+// and of zstd costs each start of a program 0.6 ms, so the main program does
+// not link it either, but carries the program cmd/airplant-pull, which is this
+// package and runs in namespace P.
+package puller
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"airplant/image"
+	"airplant/image/registry"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// maxWindow bounds the memory of a zstd decoder: 128 MiB is what
+// zstd --ultra --long=27 asks for, the most that decoders must accept.
+const maxWindow = 128 << 20
+
+// Run pulls, and prints the image's id on out and progress on err.
+func Run(ctx context.Context, r image.Request, getenv func(string) string, out, progress io.Writer) error {
+	ref, err := image.ParseReference(r.Image)
+	if err != nil {
+		return err
+	}
+	store, err := image.Open(r.Store)
+	if err != nil {
+		return err
+	}
+	auth := registry.FileAuth(getenv)
+	options := image.PullOptions{
+		Platform: image.HostPlatform(), Policy: r.Policy, IgnoreOwner: r.OneID, Zstd: decoder,
+		Connect: func(host, repository, reference string, accept []string) image.Source {
+			return registry.Connect(auth, host, repository, reference, accept)
+		},
+	}
+	if r.Platform != "" {
+		if options.Platform, err = image.ParsePlatform(r.Platform); err != nil {
+			return err
+		}
+	}
+	if !r.Quiet {
+		p := newProgress(progress, ref.String())
+		options.Progress = p.event
+		defer p.end()
+	}
+	img, err := store.Pull(ctx, ref, options)
+	if err == nil && !r.NoID {
+		_, err = fmt.Fprintln(out, img.ConfigDigest)
+	}
+	return err
+}
+
+func decoder(r io.Reader) (io.ReadCloser, error) {
+	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+	if err != nil {
+		return nil, err
+	}
+	return z.IOReadCloser(), nil
+}

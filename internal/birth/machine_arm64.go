@@ -1,0 +1,3 @@
+package birth
+
+const elfMachine = 183 // EM_AARCH64

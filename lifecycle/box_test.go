@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -38,7 +39,7 @@ func (c *caller) bundle(t testing.TB, args ...string) *box {
 	}
 	busybox, err := os.ReadFile(testenv.Busybox(t))
 	b.check(err)
-	b.check(os.WriteFile(b.root("bin/busybox"), busybox, 0o755))
+	b.write("bin/busybox", string(busybox))
 	for _, a := range applets {
 		b.link("busybox", "bin/"+a)
 	}
@@ -67,8 +68,12 @@ func (b *box) mkdir(path string) {
 	b.check(os.MkdirAll(b.root(path), 0o755))
 }
 
+// write writes a file, which a container may execute. A child that another
+// test forks meanwhile would keep it open, and so busy, until it executes.
 func (b *box) write(path, text string) {
 	b.t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	b.check(os.WriteFile(b.root(path), []byte(text), 0o755))
 }
 
@@ -176,10 +181,10 @@ func (b *box) must(args ...string) string {
 }
 
 // status is the container's state.
-func (b *box) status(id string) specs.State {
+func (b *box) status() specs.State {
 	b.t.Helper()
 	var s specs.State
-	b.check(json.Unmarshal([]byte(b.must("state", id)), &s))
+	b.check(json.Unmarshal([]byte(b.must("state", "c")), &s))
 	return s
 }
 

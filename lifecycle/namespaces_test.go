@@ -66,10 +66,8 @@ func TestNamespaces(t *testing.T) {
 // TestNetworkNamespace has loopback up and nothing else.
 func TestNetworkNamespace(t *testing.T) {
 	everybody(t, func(t *testing.T, c *caller) {
-		b := c.script(t, `ip -o link | grep -v NOARP | cut -d' ' -f2,3; (echo hello | nc -l -p 7) & until nc 127.0.0.1 7 2>/dev/null; do :; done`)
-		b.spec.Process.Capabilities = caps("CAP_NET_BIND_SERVICE")
-		got := b.says()
-		if !strings.HasPrefix(got, "lo: <LOOPBACK,UP,LOWER_UP>\n") || !strings.HasSuffix(got, "hello\n") {
+		b := c.script(t, `ip -o link | grep -v NOARP | cut -d' ' -f2,3; ip -o addr show lo | grep -o 'inet [^ ]*'`)
+		if got := b.says(); got != "lo: <LOOPBACK,UP,LOWER_UP>\ninet 127.0.0.1/8\n" {
 			t.Errorf("%s", got)
 		}
 	})
@@ -124,7 +122,7 @@ func TestJoin(t *testing.T) {
 		first.save()
 		first.must("run", "-d", "--bundle", first.dir, "c")
 		defer first.must("delete", "-f", "c")
-		pid := first.status("c").Pid
+		pid := first.status().Pid
 		there := map[string]string{}
 		for _, k := range kinds {
 			id, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, k))

@@ -228,7 +228,7 @@ func TestMemoryOfCreated(t *testing.T) {
 	b.save()
 	b.must("create", "--bundle", b.dir, "c")
 	defer b.must("delete", "c")
-	s := b.status("c")
+	s := b.status()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", s.Pid))
 	b.check(err)
 	var clean, dirty int

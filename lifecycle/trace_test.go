@@ -51,7 +51,7 @@ func TestTraceJoin(t *testing.T) {
 	first.must("run", "-d", "--bundle", first.dir, "c")
 	defer first.must("delete", "-f", "c")
 	b := c.bundle(t, "true")
-	b.join(first.status("c").Pid, "user", "network", "ipc", "pid")
+	b.join(first.status().Pid, "user", "network", "ipc", "pid")
 	follow(t, explain(b), b.trace(nil, "run", "--bundle", b.dir, "c"), 0)
 }
 

@@ -94,7 +94,7 @@ func (b *builder) device(dest, kind string, major, minor, mode, uid, gid uint32)
 	// On a fresh /dev the first call makes the file; a longer way is only
 	// taken where that fails.
 	create := birth.Words("{O_RDONLY|O_CREAT|O_EXCL|O_CLOEXEC, 0644, RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS}", unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o644, inRoot)
-	b.do(label, birth.Openat2, birth.Load(b.rootfs), birth.Str(strings.TrimPrefix(path.Clean(dest), "/")), birth.Ptr(create), birth.Int(24)).
+	b.openHow(label, birth.Str(strings.TrimPrefix(path.Clean(dest), "/")), create).
 		Into(fd).OnErr(exists, unix.EEXIST, unix.ENOENT).OnOK(made)
 	b.here(exists)
 	place := b.open(&place{label: label, path: dest, make: b.makeFile})

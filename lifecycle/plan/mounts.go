@@ -239,7 +239,7 @@ func (b *builder) makeDir(p *place, parent *birth.Data) {
 func (b *builder) makeFile(p *place, _ *birth.Data) {
 	const flags = unix.O_CREAT | unix.O_NONBLOCK | unix.O_CLOEXEC
 	how := birth.Words("{O_RDONLY|O_CREAT|O_NONBLOCK|O_CLOEXEC, 0644, RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS}", flags, 0o644, inRoot)
-	b.do(p.label, birth.Openat2, birth.Load(b.rootfs), birth.Str(p.path), birth.Ptr(how), birth.Int(24)).Ignore(unix.ENOENT)
+	b.openHow(p.label, birth.Str(p.path), how).Ignore(unix.ENOENT)
 }
 
 // open opens a place; where it is missing it opens or makes each directory on

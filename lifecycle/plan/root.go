@@ -17,8 +17,16 @@ const (
 // openInRoot opens a path of the root filesystem: nothing of the path can lead
 // out of it.
 func (b *builder) openInRoot(label, path string, flags, resolve uint64, fd *birth.Data) *birth.Instr {
-	how := birth.OpenHow(flags|unix.O_CLOEXEC, inRoot|resolve)
-	return b.do(label, birth.Openat2, birth.Load(b.rootfs), birth.Str(path), birth.Ptr(how), birth.Int(24)).Into(fd)
+	return b.openHow(label, birth.Str(path), birth.OpenHow(flags|unix.O_CLOEXEC, inRoot|resolve)).Into(fd)
+}
+
+// openHow opens in the root filesystem, and again as long as the kernel cannot
+// tell where a ".." leads because something is renamed or mounted anywhere
+// meanwhile (openat2(2), EAGAIN).
+func (b *builder) openHow(label string, path birth.Arg, how *birth.Data) *birth.Instr {
+	again := &birth.Mark{}
+	b.here(again)
+	return b.do(label, birth.Openat2, birth.Load(b.rootfs), path, birth.Ptr(how), birth.Int(24)).OnErr(again, unix.EAGAIN)
 }
 
 func (b *builder) cloneTree(label string, dir birth.Arg, path string, flags uint64) *birth.Data {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -22,6 +23,7 @@ func IsTerminal(f *os.File) bool {
 // relay copies between our terminal and that of a container.
 type relay struct {
 	master *os.File
+	fd     int           // the master's: File.Fd would make it block
 	saved  *unix.Termios // of our terminal, to restore
 	done   chan struct{} // the output has ended
 }
@@ -31,11 +33,16 @@ type relay struct {
 // our descriptors 0 and 1, which a container without a terminal would inherit;
 // they are no argument, because the fork cannot take others.
 func relayTerminal(socket *os.File) (*relay, error) {
-	master, err := receiveFile(socket)
+	fd, err := receiveFile(socket)
 	if err != nil {
 		return nil, fmt.Errorf("take the container's terminal: %w", err)
 	}
-	t := &relay{master: master, done: make(chan struct{})}
+	// Reads can be ended then, by a deadline. Nobody else has it open.
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, errors.Join(os.NewSyscallError("fcntl", err), unix.Close(fd))
+	}
+	master := os.NewFile(uintptr(fd), "terminal")
+	t := &relay{master: master, fd: fd, done: make(chan struct{})}
 	if t.saved, err = unix.IoctlGetTermios(0, unix.TCGETS); err != nil {
 		return nil, errors.Join(ErrNoTerminal, master.Close())
 	}
@@ -51,18 +58,42 @@ func relayTerminal(socket *os.File) (*relay, error) {
 	}
 	t.resize()
 	go func() { _, _ = io.Copy(master, os.Stdin) }() //nolint:forbidigo // see above
-	go func() {
-		// It ends with EIO when the last process has closed the other end.
-		_, _ = io.Copy(os.Stdout, master) //nolint:forbidigo // see above
-		close(t.done)
-	}()
+	go t.print(os.Stdout)                            //nolint:forbidigo // see above
 	return t, nil
+}
+
+// pending is more than a terminal holds of unread output (the kernel's
+// TTYB_DEFAULT_MEM_LIMIT and what is read ahead).
+const pending = 128 << 10
+
+// print copies the output until the last process has closed the other end,
+// which is EIO, or until end, and then what is there already: a read moves it
+// to where it can be read first (n_tty_read), so nothing is missed.
+func (t *relay) print(to *os.File) {
+	defer close(t.done)
+	if _, err := io.Copy(to, t.master); !errors.Is(err, os.ErrDeadlineExceeded) {
+		return
+	}
+	buf := make([]byte, 4096)
+	for left := pending; left > 0; {
+		n, err := unix.Read(t.fd, buf)
+		if err == unix.EINTR {
+			continue
+		}
+		if n <= 0 {
+			return
+		}
+		left -= n
+		if _, err := to.Write(buf[:n]); err != nil {
+			return
+		}
+	}
 }
 
 // resize gives the container's terminal the size of ours.
 func (t *relay) resize() {
 	if size := ourSize(); size != nil {
-		_ = unix.IoctlSetWinsize(int(t.master.Fd()), unix.TIOCSWINSZ, size)
+		_ = unix.IoctlSetWinsize(t.fd, unix.TIOCSWINSZ, size)
 	}
 }
 
@@ -89,26 +120,31 @@ func sized(spec *specs.Spec) *specs.Spec {
 	return &s
 }
 
-// end waits for the rest of the output and restores our terminal.
+// end prints the rest of the output and restores our terminal. It does not wait
+// for processes that outlive the first and hold the terminal open, as they can
+// outside a pid namespace of the container's own.
 func (t *relay) end() error {
-	<-t.done
-	return errors.Join(os.NewSyscallError("ioctl", unix.IoctlSetTermios(0, unix.TCSETS, t.saved)), t.master.Close())
+	err := t.master.SetReadDeadline(time.Unix(0, 1))
+	if err == nil {
+		<-t.done
+	}
+	return errors.Join(err, os.NewSyscallError("ioctl", unix.IoctlSetTermios(0, unix.TCSETS, t.saved)), t.master.Close())
 }
 
 // receiveFile reads one descriptor from a unix socket (SCM_RIGHTS, unix(7)).
-func receiveFile(socket *os.File) (*os.File, error) {
+func receiveFile(socket *os.File) (int, error) {
 	text, control := make([]byte, 64), make([]byte, unix.CmsgSpace(4))
 	_, n, _, _, err := unix.Recvmsg(int(socket.Fd()), text, control, unix.MSG_CMSG_CLOEXEC)
 	if err != nil {
-		return nil, os.NewSyscallError("recvmsg", err)
+		return -1, os.NewSyscallError("recvmsg", err)
 	}
 	messages, err := unix.ParseSocketControlMessage(control[:n])
 	if err != nil || len(messages) != 1 {
-		return nil, errors.New("no descriptor came")
+		return -1, errors.New("no descriptor came")
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
 	if err != nil || len(fds) != 1 {
-		return nil, errors.New("no descriptor came")
+		return -1, errors.New("no descriptor came")
 	}
-	return os.NewFile(uintptr(fds[0]), "terminal"), nil
+	return fds[0], nil
 }

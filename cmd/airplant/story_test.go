@@ -278,7 +278,7 @@ func (s *story) bundle(ts *testscript.TestScript, args []string) {
 }
 
 var applets = []string{
-	"cat", "echo", "false", "hostname", "id", "kill", "ls", "mount", "nc", "ps", "pwd", "readlink", "seq", "sh", "sleep", "stat", "stty", "touch", "true", "tty", "wc",
+	"cat", "echo", "false", "hostname", "id", "kill", "ls", "mount", "nc", "ps", "pwd", "readlink", "seq", "setsid", "sh", "sleep", "stat", "stty", "touch", "true", "tty", "wc",
 }
 
 // config edits a bundle's config.json.

@@ -40,10 +40,10 @@ func (ociVersion) BeforeReset(ctx *kong.Context) error {
 	return nil
 }
 
-func (e *env) oci(args []string) int {
-	var g ociGlobals
-	f := &face{
-		name: "airplant oci", help: "Run containers from bundles, with runc's command line.", globals: &g, usage: 1,
+// ociFace is the command line for engines.
+func ociFace(g *ociGlobals) *face {
+	return &face{
+		name: "airplant oci", help: "Run containers from bundles, with runc's command line.", globals: g, usage: 1,
 		valued: []string{"--root", "--log", "--log-format", "--cgroup-manager", "--rootless", "--criu"},
 		commands: []command{
 			{"create", "Create a container that waits for start.", func() any { return &ociCreate{} }},
@@ -61,6 +61,11 @@ func (e *env) oci(args []string) int {
 			{"spec", "Write a config.json to start from.", func() any { return &ociSpec{} }},
 		},
 	}
+}
+
+func (e *env) oci(args []string) int {
+	var g ociGlobals
+	f := ociFace(&g)
 	e.loadSpec = preload(args)
 	args = f.without("--rootless", args)
 	switch name, at := f.named(args); name {

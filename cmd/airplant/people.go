@@ -32,10 +32,8 @@ func (peopleVersion) BeforeReset(ctx *kong.Context) error {
 	return nil
 }
 
-func (e *env) people(args []string) int {
-	if len(args) == 0 {
-		args = []string{"--help"}
-	}
+// peopleFace is the command line for people.
+func (e *env) peopleFace() *face {
 	f := &face{
 		name: "airplant", help: "Run containers as a normal user.", globals: &peopleGlobals{}, usage: 125,
 		commands: []command{
@@ -53,6 +51,14 @@ func (e *env) people(args []string) int {
 	if e.worker {
 		f.commands = append(f.commands, workerCommands()...)
 	}
+	return f
+}
+
+func (e *env) people(args []string) int {
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	f := e.peopleFace()
 	if len(args) > 0 && slices.Contains([]string{"run", "explain", "unshare"}, args[0]) {
 		args = flagsFirst(args, reflect.TypeFor[explainCmd]())
 	}

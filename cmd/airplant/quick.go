@@ -77,12 +77,15 @@ func (q *quick) fields(v reflect.Value) bool {
 			if name == "" {
 				name = kebab(f.Name)
 			}
-			q.flags["--"+name] = field
+			names := []string{"--" + name}
 			if short := tag.Get("short"); short != "" {
-				q.flags["-"+short] = field
+				names = append(names, "-"+short)
 			}
-			if enum, ok := tag.Lookup("enum"); ok {
-				q.enums["--"+name] = enum
+			for _, n := range names {
+				q.flags[n] = field
+				if enum, ok := tag.Lookup("enum"); ok {
+					q.enums[n] = enum
+				}
 			}
 			if value, ok := tag.Lookup("default"); ok && !assign(field, value) {
 				return false

@@ -208,7 +208,7 @@ func isContent(err error) bool {
 
 // inflate unpacks a layer from its compressed stream, which may have a rest.
 func (j *layerJob) inflate(ctx context.Context, w *workspace, r io.Reader, abort func()) (*layer.Pending, error) {
-	plain, err := decompress(r, j.opts.Zstd)
+	plain, err := decompress(r, j.opts.Gzip, j.opts.Zstd)
 	if err != nil {
 		return nil, err
 	}

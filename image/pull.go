@@ -38,14 +38,17 @@ const parallelLayers = 4
 // links it 0.4 ms of initialisation, and most commands pull nothing.
 type ConnectFunc func(host, repository, reference string, accept []string) Source
 
+// Decoder makes a reader of what a compressed stream contains.
+type Decoder func(io.Reader) (io.ReadCloser, error)
+
 // PullOptions says how to pull.
 type PullOptions struct {
 	Platform v1.Platform // the zero value is the host's
 	Policy   Policy
 	Connect  ConnectFunc // nil: no registries
-	// Zstd makes a decoder of zstd, which is left to the caller for the same
-	// reason; nil: layers compressed so are not supported.
-	Zstd func(io.Reader) (io.ReadCloser, error)
+	// Gzip and Zstd are left to the caller for the same reason; nil: layers
+	// compressed so are not supported.
+	Gzip, Zstd Decoder
 	// Progress is told what happens; calls do not overlap. It may be nil.
 	Progress func(Event)
 	// IgnoreOwner is for a user namespace with a single id, see

@@ -17,10 +17,10 @@ import (
 	"testing"
 	"time"
 
+	"airplant/image/inflate"
 	"airplant/image/registry"
 	"airplant/internal/testenv"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	specs "github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -99,7 +99,7 @@ func TestPullRegistry(t *testing.T) {
 	host, count := f.serve(t, nil)
 	s := newStore(t)
 	var events []EventKind
-	i, err := s.Pull(t.Context(), mustRef(t, host+"/a/b:v1"), PullOptions{Connect: connect, Zstd: unzstd, Progress: func(e Event) { events = append(events, e.Kind) }})
+	i, err := s.Pull(t.Context(), mustRef(t, host+"/a/b:v1"), PullOptions{Connect: connect, Gzip: inflate.Gzip, Zstd: inflate.Zstd, Progress: func(e Event) { events = append(events, e.Kind) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestPullRegistry(t *testing.T) {
 		}
 	}
 	before := count.get("v1")
-	if _, err := s.Pull(t.Context(), mustRef(t, host+"/a/b:v1"), PullOptions{Connect: connect, Zstd: unzstd}); err != nil || count.get("v1") != before {
+	if _, err := s.Pull(t.Context(), mustRef(t, host+"/a/b:v1"), able()); err != nil || count.get("v1") != before {
 		t.Errorf("what is there was asked for: %v", err)
 	}
 	for d := range f.blobs {
@@ -177,7 +177,7 @@ func TestPullErrors(t *testing.T) {
 		{"oci-archive:/etc", 0, ErrUnsupported, ""},
 	} {
 		status.Store(int32(c.status))
-		_, err := newStore(t).Pull(t.Context(), mustRef(t, c.ref), PullOptions{Connect: connect, Zstd: unzstd})
+		_, err := newStore(t).Pull(t.Context(), mustRef(t, c.ref), able())
 		var e *Error
 		if !errors.As(err, &e) || c.is != nil && !errors.Is(err, c.is) || !strings.Contains(e.Hint, c.hint) || (c.hint == "") != (e.Hint == "") {
 			t.Errorf("%s %d: got %v, hint %q, want %v, %q", c.ref, c.status, err, e.Hint, c.is, c.hint)
@@ -215,7 +215,7 @@ func TestPullBroken(t *testing.T) {
 		return true // the server closes the connection
 	})
 	s := newStore(t)
-	_, err := s.Pull(t.Context(), mustRef(t, host+"/a:x"), PullOptions{Connect: connect, Zstd: unzstd})
+	_, err := s.Pull(t.Context(), mustRef(t, host+"/a:x"), able())
 	if !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("broken: %v", err)
 	}
@@ -223,7 +223,7 @@ func TestPullBroken(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	start := time.Now()
-	_, err = s.Pull(ctx, mustRef(t, host+"/a:x"), PullOptions{Connect: connect, Zstd: unzstd})
+	_, err = s.Pull(ctx, mustRef(t, host+"/a:x"), able())
 	if err == nil || time.Since(start) > 5*time.Second {
 		t.Errorf("stalled: %v after %v", err, time.Since(start))
 	}
@@ -245,7 +245,7 @@ func TestPullKilled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Pull(t.Context(), mustRef(t, ref), PullOptions{Connect: connect, Zstd: unzstd}); err != nil {
+		if _, err := s.Pull(t.Context(), mustRef(t, ref), able()); err != nil {
 			t.Fatal(err)
 		}
 		return
@@ -286,7 +286,7 @@ func checkAfterKill(t *testing.T, dir, ref string) {
 	if _, err := s.Images(); err != nil {
 		t.Error(err)
 	}
-	i, err := s.Pull(t.Context(), mustRef(t, ref), PullOptions{Connect: connect, Zstd: unzstd})
+	i, err := s.Pull(t.Context(), mustRef(t, ref), able())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -326,7 +326,7 @@ func TestSkopeo(t *testing.T) {
 	run("copy", "oci:"+layout+":v1", "oci-archive:"+dir+"/app.tar:some/name:v1")
 	s := newStore(t)
 	for _, ref := range []string{host + "/team/app:v1", host + "/team/app:docker", "oci-archive:" + dir + "/app.tar:some/name:v1", "oci-archive:" + dir + "/app.tar"} {
-		i, err := s.Pull(t.Context(), mustRef(t, ref), PullOptions{Connect: connect, Zstd: unzstd})
+		i, err := s.Pull(t.Context(), mustRef(t, ref), able())
 		if err != nil {
 			t.Error(err)
 			continue
@@ -337,7 +337,7 @@ func TestSkopeo(t *testing.T) {
 	}
 	// The store itself is a layout that skopeo reads.
 	run("copy", "oci:"+s.dir+":"+host+"/team/app:v1", "dir:"+dir+"/copy")
-	_, err := s.Pull(t.Context(), mustRef(t, host+"/team/app:none"), PullOptions{Connect: connect, Zstd: unzstd})
+	_, err := s.Pull(t.Context(), mustRef(t, host+"/team/app:none"), able())
 	if !errors.Is(err, ErrNotFound) {
 		t.Errorf("got %v", err)
 	}
@@ -380,10 +380,30 @@ func connect(host, repository, reference string, accept []string) Source {
 	return registry.Connect(nil, host, repository, reference, accept)
 }
 
-func unzstd(r io.Reader) (io.ReadCloser, error) {
-	z, err := zstd.NewReader(r)
-	if err != nil {
-		return nil, err
+// able can pull whatever there is.
+func able() PullOptions {
+	return PullOptions{Connect: connect, Gzip: inflate.Gzip, Zstd: inflate.Zstd}
+}
+
+// TestPullWithout pulls what the caller has no means for.
+func TestPullWithout(t *testing.T) {
+	f := newFixture()
+	f.image("gzip", v1.ImageConfig{}, []testLayer{gzipped(tarOf("f", "x"))}, nil)
+	f.image("zstd", v1.ImageConfig{}, []testLayer{zstded(tarOf("f", "x"))}, nil)
+	dir := f.layout(t)
+	for _, c := range []struct {
+		ref, says string
+		without   func(*PullOptions)
+	}{
+		{"oci:" + dir + ":gzip", "gzip", func(o *PullOptions) { o.Gzip = nil }},
+		{"oci:" + dir + ":zstd", "zstd", func(o *PullOptions) { o.Zstd = nil }},
+		{"localhost:1/a:b", "registries", func(o *PullOptions) { o.Connect = nil }},
+	} {
+		opts := able()
+		c.without(&opts)
+		_, err := newStore(t).Pull(t.Context(), mustRef(t, c.ref), opts)
+		if !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", c.says, err)
+		}
 	}
-	return z.IOReadCloser(), nil
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"airplant/image/inflate"
+
 	"github.com/klauspost/compress/gzip"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -43,7 +45,7 @@ func TestPullLayout(t *testing.T) {
 	for _, tag := range []string{"gzip", "zstd", "plain", "members", "docker", "repeated"} {
 		t.Run(tag, func(t *testing.T) {
 			s := newStore(t)
-			i, err := s.Pull(t.Context(), mustRef(t, "oci:"+dir+":"+tag), PullOptions{Zstd: unzstd})
+			i, err := s.Pull(t.Context(), mustRef(t, "oci:"+dir+":"+tag), able())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -124,7 +126,7 @@ func TestPullNothingHalf(t *testing.T) {
 			f.image("x", v1.ImageConfig{}, []testLayer{good, other}, func(m *v1.Manifest, i *v1.Image) { c.edit(f, m, i) })
 			s := newStore(t)
 			ref := mustRef(t, "oci:"+f.layout(t)+":x")
-			_, err := s.Pull(t.Context(), ref, PullOptions{Zstd: unzstd})
+			_, err := s.Pull(t.Context(), ref, able())
 			if err == nil || c.is != nil && !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("got %v, want %v, %q", err, c.is, c.says)
 			}
@@ -159,7 +161,7 @@ func TestPullTogether(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			_, err = s.Pull(t.Context(), mustRef(t, "oci:"+dir+":"+string("ab"[n%2])), PullOptions{Progress: func(e Event) {
+			_, err = s.Pull(t.Context(), mustRef(t, "oci:"+dir+":"+string("ab"[n%2])), PullOptions{Gzip: inflate.Gzip, Progress: func(e Event) {
 				if e.Kind == LayerDone {
 					mu.Lock()
 					unpacked[digest.FromString(string(e.Digest)+string("ab"[n%2])+string(rune('0'+e.Layer)))]++
@@ -205,7 +207,7 @@ func TestSweep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i, err := s.Pull(t.Context(), mustRef(t, "oci:"+f.layout(t)), PullOptions{Zstd: unzstd})
+	i, err := s.Pull(t.Context(), mustRef(t, "oci:"+f.layout(t)), able())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +232,7 @@ func TestRemove(t *testing.T) {
 	dir, s := f.layout(t), newStore(t)
 	a, b := mustRef(t, "oci:"+dir+":a"), mustRef(t, "oci:"+dir+":b")
 	pull := func(r Reference) *Image {
-		i, err := s.Pull(t.Context(), r, PullOptions{Zstd: unzstd})
+		i, err := s.Pull(t.Context(), r, able())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -294,7 +296,7 @@ func TestPolicy(t *testing.T) {
 	if _, err := s.Pull(t.Context(), ref, PullOptions{Policy: PullNever}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("never: %v", err)
 	}
-	first, err := s.Pull(t.Context(), ref, PullOptions{Zstd: unzstd})
+	first, err := s.Pull(t.Context(), ref, able())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,7 +314,7 @@ func TestPolicy(t *testing.T) {
 	if i, err := s.Pull(t.Context(), ref, PullOptions{Policy: PullNever}); err != nil || i.ManifestDigest != first.ManifestDigest {
 		t.Errorf("never: %v", err)
 	}
-	second, err := s.Pull(t.Context(), ref, PullOptions{Zstd: unzstd})
+	second, err := s.Pull(t.Context(), ref, able())
 	if err != nil || second.ManifestDigest == first.ManifestDigest || second.Config.Config.User != "7" {
 		t.Errorf("changed: %+v, %v", second, err)
 	}
@@ -365,14 +367,14 @@ func TestNoSpace(t *testing.T) {
 		t.Fatal(err)
 	}
 	var e *Error
-	_, err = s.Pull(t.Context(), mustRef(t, "oci:"+layout+":big"), PullOptions{Zstd: unzstd})
+	_, err = s.Pull(t.Context(), mustRef(t, "oci:"+layout+":big"), able())
 	if !errors.Is(err, unix.ENOSPC) || !errors.As(err, &e) || e.Hint == "" {
 		t.Errorf("got %v", err)
 	}
 	if _, err := s.Images(); err != nil {
 		t.Error(err)
 	}
-	if _, err := s.Pull(t.Context(), mustRef(t, "oci:"+layout+":small"), PullOptions{Zstd: unzstd}); err != nil {
+	if _, err := s.Pull(t.Context(), mustRef(t, "oci:"+layout+":small"), able()); err != nil {
 		t.Errorf("the space did not come back: %v", err)
 	}
 }
@@ -390,7 +392,7 @@ func TestCancelledPull(t *testing.T) {
 		t.Fatal(err)
 	}
 	time.AfterFunc(50*time.Millisecond, cancel)
-	_, err = s.Pull(ctx, mustRef(t, "oci:"+f.layout(t)), PullOptions{Zstd: unzstd})
+	_, err = s.Pull(ctx, mustRef(t, "oci:"+f.layout(t)), able())
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}

@@ -3,13 +3,13 @@ package image
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"sync"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -34,7 +34,7 @@ type verifier struct {
 }
 
 func newVerifier(r io.Reader, what string, want digest.Digest, size int64) *verifier {
-	return &verifier{r: r, what: what, want: want, size: size, hash: digest.SHA256.Hash()}
+	return &verifier{r: r, what: what, want: want, size: size, hash: sha256.New()}
 }
 
 func (v *verifier) Read(p []byte) (int, error) {
@@ -160,7 +160,7 @@ func (a *readAhead) Close() {
 
 // decompress recognises the compression by the first bytes, as all engines
 // do: media types often lie. Close the result.
-func decompress(r io.Reader, zstd func(io.Reader) (io.ReadCloser, error)) (io.ReadCloser, error) {
+func decompress(r io.Reader, gzip, zstd Decoder) (io.ReadCloser, error) {
 	br := bufio.NewReaderSize(r, 64<<10)
 	head, err := br.Peek(6)
 	if err != nil && err != io.EOF {
@@ -169,16 +169,20 @@ func decompress(r io.Reader, zstd func(io.Reader) (io.ReadCloser, error)) (io.Re
 	has := func(magic string) bool { return bytes.HasPrefix(head, []byte(magic)) }
 	switch {
 	case has("\x1f\x8b"):
-		return gzip.NewReader(br)
+		return decode(gzip, "gzip", br)
 	case has("\x28\xb5\x2f\xfd"), len(head) > 3 && head[0]&0xf0 == 0x50 && has(string(head[:1])+"\x2a\x4d\x18"):
-		if zstd == nil {
-			return nil, unsupportedf("layer compressed with zstd")
-		}
-		return zstd(br)
+		return decode(zstd, "zstd", br)
 	case has("\xfd7zXZ\x00"):
 		return nil, unsupportedf("layer compressed with xz")
 	case has("BZh"):
 		return nil, unsupportedf("layer compressed with bzip2")
 	}
 	return io.NopCloser(br), nil
+}
+
+func decode(d Decoder, name string, r io.Reader) (io.ReadCloser, error) {
+	if d == nil {
+		return nil, unsupportedf("layer compressed with %s", name)
+	}
+	return d(r)
 }

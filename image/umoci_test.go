@@ -73,7 +73,7 @@ func compareTree(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	s := newStore(t)
-	i, err := s.Pull(t.Context(), mustRef(t, "oci:"+dir+"/layout:x"), PullOptions{})
+	i, err := s.Pull(t.Context(), mustRef(t, "oci:"+dir+"/layout:x"), able())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,14 +13,9 @@ import (
 	"io"
 
 	"airplant/image"
+	"airplant/image/inflate"
 	"airplant/image/registry"
-
-	"github.com/klauspost/compress/zstd"
 )
-
-// maxWindow bounds the memory of a zstd decoder: 128 MiB is what
-// zstd --ultra --long=27 asks for, the most that decoders must accept.
-const maxWindow = 128 << 20
 
 // Run pulls, and prints the image's id on out and progress on err.
 func Run(ctx context.Context, r image.Request, getenv func(string) string, out, progress io.Writer) error {
@@ -34,7 +29,7 @@ func Run(ctx context.Context, r image.Request, getenv func(string) string, out, 
 	}
 	auth := registry.FileAuth(getenv)
 	options := image.PullOptions{
-		Platform: image.HostPlatform(), Policy: r.Policy, IgnoreOwner: r.OneID, Zstd: decoder,
+		Platform: image.HostPlatform(), Policy: r.Policy, IgnoreOwner: r.OneID, Gzip: inflate.Gzip, Zstd: inflate.Zstd,
 		Connect: func(host, repository, reference string, accept []string) image.Source {
 			return registry.Connect(auth, host, repository, reference, accept)
 		},
@@ -54,12 +49,4 @@ func Run(ctx context.Context, r image.Request, getenv func(string) string, out, 
 		_, err = fmt.Fprintln(out, img.ConfigDigest)
 	}
 	return err
-}
-
-func decoder(r io.Reader) (io.ReadCloser, error) {
-	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
-	if err != nil {
-		return nil, err
-	}
-	return z.IOReadCloser(), nil
 }

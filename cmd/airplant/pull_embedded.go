@@ -11,10 +11,11 @@ import (
 )
 
 // pullProgram is cmd/airplant-pull, which `make build` builds first. It is apart
-// for its package initialisation, which only a pull should pay for.
+// for its package initialisation, which only a pull should pay for. A string is
+// among what is only read, so it is never copied to memory of our own.
 //
 //go:embed airplant-pull.bin
-var pullProgram []byte
+var pullProgram string
 
 // pullInWorker pulls in namespace P, by the program that this one carries.
 func (e *env) pullInWorker(request string) error {
@@ -22,10 +23,12 @@ func (e *env) pullInWorker(request string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := f.Write(pullProgram); err != nil {
-		return errors.Join(err, f.Close())
+	if _, err = f.WriteString(pullProgram); err == nil {
+		err = birth.Seal(f)
 	}
-	err = e.enterP(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), "airplant-pull", request)
+	if err == nil {
+		err = e.enterP(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), "airplant-pull", request)
+	}
 	return errors.Join(err, f.Close())
 }
 

@@ -18,7 +18,8 @@ const (
 	unusedStack   = 1 << 12
 )
 
-// Memfd makes an empty file for [Program.Compile], which the caller closes.
+// Memfd makes an empty file for an executable, as [Program.Compile] writes one.
+// The caller closes it.
 // Linux 6.3 wants MFD_EXEC where vm.memfd_noexec is set; older kernels do not
 // know the flag.
 func Memfd() (*os.File, error) {
@@ -47,6 +48,11 @@ func (p *Program) Compile(f *os.File, in Inputs, opts Options) error {
 	if _, err := f.Write(image); err != nil {
 		return err
 	}
+	return Seal(f)
+}
+
+// Seal ends the writing of a file from [Memfd], by whoever may open it.
+func Seal(f *os.File) error {
 	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
 	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
 		return fmt.Errorf("seal the executable: %w", err)

@@ -32,6 +32,12 @@ func tell(t *testing.T, pattern string) {
 	if u.Rerun(t) {
 		return
 	}
+	tellAs(t, u, pattern)
+}
+
+// tellAs runs stories in a test that runs as the account.
+func tellAs(t *testing.T, u testenv.User, pattern string) {
+	t.Helper()
 	files, err := filepath.Glob(filepath.Join(stories, pattern))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no stories %s: %v", pattern, err)
@@ -52,6 +58,7 @@ func tell(t *testing.T, pattern string) {
 //	tun                          skip the story, and count it, without a usable /dev/net/tun
 //	podman                       let podman run containers with us
 //	debian                       set DEBIAN to an image of Debian
+//	registry                     serve a registry, at REGISTRY
 //	bundle DIR ARG...            a bundle with busybox whose process has the arguments
 //	config DIR KEY=JSON...       set a value of its config.json; KEY+=JSON appends, KEY= removes
 //	exits STATUS COMMAND...      run a command that ends with the status
@@ -67,6 +74,7 @@ var verbs = map[string]func(*testscript.TestScript, bool, []string){
 	"tun":      plain("tun", 0, (*story).tun),
 	"podman":   plain("podman", 0, (*story).podman),
 	"debian":   plain("debian", 0, (*story).debian),
+	"registry": plain("registry", 0, (*story).registry),
 	"bundle":   plain("bundle DIR ARG...", 2, (*story).bundle),
 	"config":   plain("config DIR KEY=JSON...", 2, (*story).config),
 	"exits":    plain("exits STATUS COMMAND...", 2, (*story).exits),

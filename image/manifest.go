@@ -136,7 +136,7 @@ func checkLayerType(t string) error {
 
 func checkDescriptors(list []v1.Descriptor) error {
 	for _, d := range list {
-		if err := checkDigest(d.Digest); err != nil {
+		if err := d.Digest.Validate(); err != nil {
 			return unsupportedf("descriptor: %v", err)
 		}
 		if d.Size < 0 {
@@ -219,7 +219,7 @@ func parseConfig(text []byte, layers int, want v1.Platform) (*v1.Image, error) {
 		return nil, unsupportedf("configuration with %d diff ids for %d layers", len(c.RootFS.DiffIDs), layers)
 	}
 	for _, d := range c.RootFS.DiffIDs {
-		if err := checkDigest(d); err != nil {
+		if err := d.Validate(); err != nil {
 			return nil, unsupportedf("diff id: %v", err)
 		}
 	}

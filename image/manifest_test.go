@@ -62,7 +62,7 @@ func FuzzParseDocument(f *testing.F) {
 			return
 		}
 		for _, l := range append(doc.Layers, doc.Manifests...) {
-			if checkDigest(l.Digest) != nil || l.Size < 0 {
+			if l.Digest.Validate() != nil || l.Size < 0 {
 				t.Errorf("accepted %+v", l)
 			}
 		}

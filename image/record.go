@@ -124,7 +124,7 @@ func (s *Store) readRecord(file string) (*record, error) {
 	}
 	for _, list := range [][]digest.Digest{{r.Target, r.Manifest.Digest, r.Config}, r.Layers, r.Blobs} {
 		for _, d := range list {
-			if err := checkDigest(d); err != nil {
+			if err := d.Validate(); err != nil {
 				return nil, fmt.Errorf("%s: %w", filepath.Join(namesDir, file), err)
 			}
 		}

@@ -86,7 +86,7 @@ func parseName(s string) (Reference, error) {
 	name, dig, ok := strings.Cut(s, "@")
 	if ok {
 		r.Digest = digest.Digest(dig)
-		if err := checkDigest(r.Digest); err != nil {
+		if err := r.Digest.Validate(); err != nil {
 			return r, err
 		}
 	}
@@ -131,19 +131,6 @@ func splitHost(name string) (host, repository string) {
 		name = "library/" + name
 	}
 	return defaultHost, name
-}
-
-// checkDigest accepts the one algorithm that images use; only what it accepts
-// becomes part of a path.
-func checkDigest(d digest.Digest) error {
-	hex, ok := strings.CutPrefix(string(d), "sha256:")
-	if !ok || len(hex) != 64 || !isHex(hex) {
-		if len(d) > 200 {
-			d = d[:200]
-		}
-		return fmt.Errorf("digest %q: not sha256 and 64 hexadecimal digits", string(d))
-	}
-	return nil
 }
 
 func isHex(s string) bool {

@@ -163,7 +163,7 @@ func (s *Store) ReadBlob(d digest.Digest) ([]byte, error) {
 }
 
 func (s *Store) readBlob(d digest.Digest) ([]byte, error) {
-	if err := checkDigest(d); err != nil {
+	if err := d.Validate(); err != nil {
 		return nil, err
 	}
 	f, err := os.Open(s.blobPath(d))
@@ -186,7 +186,7 @@ func exists(path string) bool {
 // is none of this store.
 func (s *Store) chainOf(diff string) digest.Digest {
 	hex, ok := strings.CutPrefix(filepath.Dir(diff), s.path(layersDir)+"/")
-	if d := digest.Digest("sha256:" + hex); ok && checkDigest(d) == nil {
+	if d := digest.Digest("sha256:" + hex); ok && d.Validate() == nil {
 		return d
 	}
 	return ""

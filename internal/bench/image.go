@@ -4,7 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
-	_ "crypto/sha256" // digest.FromBytes needs it registered
+
 	"encoding/json"
 	"errors"
 	"fmt"

@@ -122,8 +122,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return measureAll(ctx, s, chosen, outputs{text: out, records: records})
 }
 
-// choose returns the cases with the given names, or the default ones.
+// choose returns the cases with the given names, or all.
 func choose(all []benchCase, names []string) ([]benchCase, error) {
+	if len(names) == 0 {
+		return all, nil
+	}
 	var chosen []benchCase
 	for _, name := range names {
 		found := false
@@ -135,11 +138,6 @@ func choose(all []benchCase, names []string) ([]benchCase, error) {
 		}
 		if !found {
 			return nil, fmt.Errorf("no case %q: -list shows them", name)
-		}
-	}
-	for _, c := range all {
-		if len(names) == 0 && !c.later {
-			chosen = append(chosen, c)
 		}
 	}
 	return chosen, nil

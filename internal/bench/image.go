@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	imagespec "github.com/opencontainers/image-spec/specs-go"
@@ -26,22 +28,44 @@ func runImage(b *bench) []subject {
 		source = "oci:" + b.path("image") + ":bench"
 		err = b.busyboxImage(b.path("image"))
 	}
-	ours := b.runtimes()[0]
+	err = errors.Join(b.runtimes()[0].err, err)
+	subjects := []subject{b.runHere("airplant", source, err)}
+	subjects = append(subjects, b.crowd(source, err))
+	bundle := runSubIDs(b)[0]
+	bundle.name = "airplant oci run"
+	return append(subjects, bundle, b.podman(source, err))
+}
+
+// stopped is how many containers a crowded store holds.
+const stopped = 999
+
+// crowd runs an image where that many stopped containers are kept.
+func (b *bench) crowd(source string, err error) subject {
+	other := *b
+	other.env = append(slices.DeleteFunc(slices.Clone(b.env), func(v string) bool {
+		return strings.HasPrefix(v, "XDG_DATA_HOME=")
+	}), "XDG_DATA_HOME="+b.path("crowd"))
+	name := fmt.Sprintf("airplant, %d stopped", stopped)
+	for i := 0; i < stopped && err == nil; i++ {
+		err = other.exec(b.path("bin/airplant"), "run", "--name", fmt.Sprint("stopped-", i), source, "true")
+	}
+	return other.runHere(name, source, err)
+}
+
+// runHere runs an image from the store of b's environment.
+func (b *bench) runHere(name, source string, err error) subject {
 	airplant := b.path("bin/airplant")
-	subjects := []subject{{
-		name: "airplant", err: errors.Join(ours.err, err),
+	return subject{
+		name: name, err: err,
 		run: func(int) error {
 			return b.exec(airplant, "run", "--rm", "--network", "none", source, "true")
 		},
 		done: func() {
-			if ours.err == nil {
+			if err == nil {
 				_ = b.exec(airplant, "system", "reset", "-f") // for what the removal of the stage may not touch
 			}
 		},
-	}}
-	bundle := runSubIDs(b)[0]
-	bundle.name = "airplant oci run"
-	return append(subjects, bundle, b.podman(source, err))
+	}
 }
 
 // podman keeps its store in the stage. Its pause process stays between runs,

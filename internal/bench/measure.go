@@ -21,9 +21,8 @@ type subject struct {
 
 // benchCase is a row of subjects that do the same work.
 type benchCase struct {
-	name  string
-	what  string
-	later bool // only when named on the command line
+	name string
+	what string
 	// subjects prepares a timed case.
 	subjects func(b *bench) []subject
 	// value takes the place of subjects in a case that weighs things.

@@ -23,12 +23,19 @@ var call = regexp.MustCompile(`^(\w+)\((.*)\) += (\?|-?\w+)(?: (E[A-Z0-9]+))?`)
 // TestTrace watches containers being made: the process makes the system calls
 // of its plan, from its first instruction on, and no others.
 func TestTrace(t *testing.T) {
-	for name, c := range map[string]*caller{"one id": oneID(t), "subids": subids(t)} {
+	for name, c := range map[string]func(*testing.T) *caller{"one id": oneID, "subids": subidsTraced} {
 		t.Run(name, func(t *testing.T) {
-			b := c.bundle(t, "true")
+			b := c(t).bundle(t, "true")
 			follow(t, explain(b), b.trace(nil, "run", "--bundle", b.dir, "c"), 0)
 		})
 	}
+}
+
+// subidsTraced needs root: below the tracer of a normal user newuidmap is not
+// setuid.
+func subidsTraced(t *testing.T) *caller {
+	testenv.Root(t)
+	return subids(t)
 }
 
 // TestTraceCreate also has the start of the container.
@@ -45,7 +52,7 @@ func TestTraceCreate(t *testing.T) {
 // TestTraceJoin has the process that joins namespaces and the one that it
 // forks into them.
 func TestTraceJoin(t *testing.T) {
-	c := subids(t)
+	c := subidsTraced(t)
 	first := c.bundle(t, "sleep", "1000")
 	first.save()
 	first.must("run", "-d", "--bundle", first.dir, "c")

@@ -24,7 +24,7 @@ func TestRun(t *testing.T) {
 
 // TestRunOneID does the same with less: the account has one id.
 func TestRunOneID(t *testing.T) {
-	u := testenv.Plain(t)
+	u := testenv.NoSubids(t)
 	if u.Rerun(t) {
 		return
 	}

@@ -92,7 +92,7 @@ func TestGatherWithSubids(t *testing.T) {
 }
 
 func TestGatherWithoutSubids(t *testing.T) {
-	if testenv.Plain(t).Rerun(t) {
+	if testenv.NoSubids(t).Rerun(t) {
 		return
 	}
 	f := factsBelow(t, nil, "true")

@@ -65,6 +65,16 @@ func Plain(t testing.TB) User {
 	return u
 }
 
+// NoSubids is Plain for tests of what a host without subordinate ids gives: a
+// user who has some cannot be such a host.
+func NoSubids(t testing.TB) User {
+	t.Helper()
+	if u := account(t, plainAccount); u.SubUIDs.Count > 0 {
+		Skip(t, u.Name+" has subordinate ids, and the test is for a user without")
+	}
+	return Plain(t)
+}
+
 // account is the named account for root, and the present user for others.
 func account(t testing.TB, name string) User {
 	t.Helper()

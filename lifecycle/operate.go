@@ -70,16 +70,17 @@ func (c *container) sendStart() error {
 	if err := os.Remove(filepath.Join(c.path, startSocket)); err != nil {
 		return err
 	}
-	if _, err := conn.Write([]byte{0}); err != nil {
-		return fmt.Errorf("start %s: %w", c.ID, err)
-	}
+	// A process that has ended says why before its end of the socket closes.
+	_, told := conn.Write([]byte{0})
 	// The plan is not known here any more, so the report names no instruction;
 	// only execve and the little around it can fail by now.
 	_, err = (&birth.Program{}).ReadReport(conn)
 	var report *birth.Error
 	switch {
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF) && told == nil:
 		return nil
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("start %s: %w", c.ID, told)
 	case errors.As(err, &report):
 		return fmt.Errorf("execute the program of %s: %w", c.ID, report.Errno)
 	}

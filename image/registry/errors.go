@@ -2,9 +2,11 @@ package registry
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"unicode"
 )
@@ -15,7 +17,13 @@ type UnreachableError struct {
 	Err  error
 }
 
-func (e *UnreachableError) Error() string { return fmt.Sprintf("reach %s: %v", e.Host, e.Err) }
+func (e *UnreachableError) Error() string {
+	cause := e.Err
+	if u, ok := errors.AsType[*url.Error](e.Err); ok {
+		cause = u.Err // without the request, of which Host tells enough
+	}
+	return fmt.Sprintf("reach %s: %v", e.Host, cause)
+}
 
 func (e *UnreachableError) Unwrap() error { return e.Err }
 

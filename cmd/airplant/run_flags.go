@@ -62,7 +62,9 @@ func (c *runCmd) fromImage(e *env, b *box, user string) (release func(), err err
 		o.User = user
 	}
 	b.image, b.layer = img.Name, img.Layers
-	b.Overlay = &fsfuse.Overlay{Lower: img.Layers}
+	if b.Overlay, err = fsfuse.NewOverlay(img.Layers); err != nil {
+		return release, err
+	}
 	return release, img.Apply(b.spec, o)
 }
 
@@ -115,7 +117,9 @@ func (c *runCmd) fromFolder(b *box) error {
 		return fmt.Errorf("--user %s: with --rootfs a user is given by number", c.User)
 	}
 	b.image = "rootfs:" + dir
-	b.Overlay = &fsfuse.Overlay{Lower: []string{dir}}
+	if b.Overlay, err = fsfuse.NewOverlay([]string{dir}); err != nil {
+		return err
+	}
 	if dir == "/" {
 		if b.Overlay.Parts, err = fsfuse.HostRoot(); err != nil {
 			return err

@@ -129,7 +129,7 @@ func bundle(o plan.Options) *plan.Options {
 	return &o
 }
 
-var layers = &fsfuse.Overlay{Lower: []string{"/store/b", "/store/a"}, Upper: "/box/upper", Work: "/box/work", At: "/box/root"}
+var layers = &fsfuse.Overlay{Lower: []string{"/store/b", "/store/a"}, Upper: "/box/upper", Work: "/box/work", At: "/box/root", Mode: 0o755}
 
 var hostRoot = &fsfuse.Overlay{At: "/box/root", Parts: []fsfuse.Part{
 	{Path: "/usr", Mode: 0o755, Overlay: true}, {Path: "/bin", Link: "usr/bin"}, {Path: "/tmp", Mode: 0o1777},

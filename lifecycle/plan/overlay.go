@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"path"
 	"strings"
 
 	"airplant/fsfuse"
@@ -25,12 +26,23 @@ func (b *builder) overlay(o *fsfuse.Overlay) {
 		return
 	case o.Upper == "":
 		b.mountTmpfs(label, o.At)
-		b.overlayAt(label, o.Lower, o.At+"/upper", o.At+"/work", 0o755, o.At)
+		b.overlayAt(label, b.lower(label, o, o.At), o.At+"/upper", o.At+"/work", o.Mode, o.At)
 	default:
-		b.overlayAt(label, o.Lower, o.Upper, o.Work, 0o755, o.At)
+		b.overlayAt(label, b.lower(label, o, path.Dir(o.Upper)), o.Upper, o.Work, o.Mode, o.At)
 	}
 	b.rootfs = birth.Cell("root")
 	b.do(label, birth.Openat, birth.Int(unix.AT_FDCWD), birth.Str(o.At), birth.Int(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC), birth.Int(0)).Into(b.rootfs)
+}
+
+// lower is the overlay's, or an empty directory, for an image may have no layer
+// but an overlay must.
+func (b *builder) lower(label string, o *fsfuse.Overlay, dir string) []string {
+	if len(o.Lower) > 0 {
+		return o.Lower
+	}
+	empty := dir + "/lower"
+	b.mkdir(label, empty, 0o755)
+	return []string{empty}
 }
 
 // overlayParts makes a root of several overlays, on a tmpfs that holds the

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -15,11 +17,16 @@ import (
 )
 
 type ociList struct {
-	Format string `short:"f" help:"table or json." enum:"table,json" default:"table"`
-	Quiet  bool   `short:"q" help:"Names only."`
+	Format string   `short:"f" help:"table or json." enum:"table,json" default:"table"`
+	Quiet  bool     `short:"q" help:"Names only."`
+	Filter []string `help:"Only those of which it is true: annotation=KEY or annotation=KEY=VALUE; all of them, if given often." sep:"none" placeholder:"FILTER"`
 }
 
 func (c *ociList) Run(e *env, g *ociGlobals) error {
+	wanted, err := parseFilters(c.Filter)
+	if err != nil {
+		return err
+	}
 	r, err := g.runtime(e)
 	if err != nil {
 		return err
@@ -28,6 +35,7 @@ func (c *ociList) Run(e *env, g *ociGlobals) error {
 	if err != nil {
 		return err
 	}
+	list = slices.DeleteFunc(list, func(s *lifecycle.State) bool { return !wanted(s) })
 	switch {
 	case c.Quiet:
 		for _, s := range list {
@@ -58,6 +66,26 @@ func (c *ociList) Run(e *env, g *ociGlobals) error {
 	}
 	return nil
 }
+
+// parseFilters makes a condition of what --filter was given.
+func parseFilters(filters []string) (func(*lifecycle.State) bool, error) {
+	for _, f := range filters {
+		if key, _, _ := strings.Cut(strings.TrimPrefix(f, annotationFilter), "="); !strings.HasPrefix(f, annotationFilter) || key == "" {
+			return nil, fmt.Errorf("--filter %s: not annotation=KEY or annotation=KEY=VALUE", f)
+		}
+	}
+	return func(s *lifecycle.State) bool {
+		for _, f := range filters {
+			key, value, some := strings.Cut(strings.TrimPrefix(f, annotationFilter), "=")
+			if got, ok := s.Annotations[key]; !ok || some && got != value {
+				return false
+			}
+		}
+		return true
+	}, nil
+}
+
+const annotationFilter = "annotation="
 
 // owner is a user's name, or #number for one without, as runc prints it.
 func owner(uid int) string {

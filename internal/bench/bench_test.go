@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -95,7 +96,7 @@ func TestAlternateStopsAfterAFailure(t *testing.T) {
 		{name: "bad", run: func(int) error { bad++; return errors.New("no") }},
 		{name: "gone", err: errNotInstalled},
 	}
-	times := b.alternate(t.Context(), subjects)
+	times := b.alternate(t.Context(), subjects, b.Rounds)
 	if good != 5 || bad != 1 || len(times[0]) != 3 || len(times[1]) != 0 {
 		t.Errorf("good ran %d times and counted %d, bad ran %d times", good, len(times[0]), bad)
 	}
@@ -103,6 +104,22 @@ func TestAlternateStopsAfterAFailure(t *testing.T) {
 		if got := summary(subjects[i], times[i]); got.Status != want {
 			t.Errorf("%s is %q, want %q", subjects[i].name, got.Status, want)
 		}
+	}
+}
+
+func TestTogether(t *testing.T) {
+	var ran, now, most atomic.Int64
+	err := together(3, 10, func(int) error {
+		most.Store(max(most.Load(), now.Add(1)))
+		defer now.Add(-1)
+		ran.Add(1)
+		return nil
+	})
+	if ran.Load() != 10 || most.Load() > 3 || err != nil {
+		t.Errorf("%d runs, %d at a time, %v", ran.Load(), most.Load(), err)
+	}
+	if err := together(2, 10, func(int) error { return errNotInstalled }); !errors.Is(err, errNotInstalled) {
+		t.Errorf("an error came back as %v", err)
 	}
 }
 

@@ -14,14 +14,24 @@ import (
 )
 
 // bundle writes a bundle around the staged root file system and returns its
-// directory. The configuration has the mounts, masks and capabilities that
+// directory. Its program is /bin/true. The configuration has the mounts, masks and capabilities that
 // `runc spec --rootless` gives, plus network and cgroup namespaces.
 func (s *stage) bundle(name string, uids, gids []specs.LinuxIDMapping) (string, error) {
+	return s.bundleOf(name, uids, gids, "/bin/true")
+}
+
+// sleeper is a bundle whose program does not end.
+func (s *stage) sleeper(name string, uids, gids []specs.LinuxIDMapping) (string, error) {
+	return s.bundleOf(name, uids, gids, "/bin/busybox", "sleep", "100000")
+}
+
+func (s *stage) bundleOf(name string, uids, gids []specs.LinuxIDMapping, args ...string) (string, error) {
 	dir := s.path(name)
 	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 		return "", err
 	}
 	spec := rootlessSpec(s.path("rootfs"))
+	spec.Process.Args = args
 	spec.Linux.UIDMappings, spec.Linux.GIDMappings = uids, gids
 	text, err := json.MarshalIndent(spec, "", "\t")
 	if err != nil {
@@ -35,7 +45,6 @@ func rootlessSpec(rootfs string) *specs.Spec {
 	return &specs.Spec{
 		Version: "1.0.2",
 		Process: &specs.Process{
-			Args:            []string{"/bin/true"},
 			Env:             []string{"PATH=/usr/bin:/bin", "TERM=xterm"},
 			Cwd:             "/",
 			Capabilities:    &specs.LinuxCapabilities{Bounding: caps, Effective: caps, Permitted: caps, Ambient: caps},

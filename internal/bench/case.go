@@ -15,6 +15,8 @@ func allCases() []benchCase {
 		{name: "oci-run-one-id", what: "run /bin/true from a bundle, one id, network namespace", subjects: runOneID},
 		{name: "oci-run-subids", what: "the same with subids through newuidmap and newgidmap", subjects: runSubIDs},
 		{name: "oci-create-start-delete", what: "create, start, wait for the exit, delete; one id", subjects: createStartDelete},
+		{name: "oci-exec", what: "exec /bin/true in a running container, one id", subjects: execRunning},
+		{name: "oci-run-eight", what: "100 runs of /bin/true, eight at a time; one id", rounds: 5, subjects: runEight},
 		{name: "oci-state", what: "state of a created container, and a Go hello-world", subjects: state},
 		{name: "size", what: "the binary; the aim is at most 16777216", value: size},
 		{name: "created-memory", what: "private memory of a created container whose creator has gone; the aim is at most 256", value: createdMemory},
@@ -167,6 +169,38 @@ func state(b *bench) []subject {
 	return append(subjects, subject{name: "Go hello-world", run: func(int) error {
 		return b.exec(b.path("bin/hello"))
 	}})
+}
+
+// execRunning starts a second program in a container of each runtime.
+func execRunning(b *bench) []subject {
+	dir, err := b.sleeper("sleeper", oneID(b.UID), oneID(b.GID))
+	var subjects []subject
+	for _, r := range b.runtimes() {
+		err := errors.Join(r.err, err)
+		if err == nil {
+			err = b.exec(r.argv("run", "--detach", "--bundle", dir, "bench-exec")...)
+		}
+		subjects = append(subjects, subject{
+			name: r.name, err: err,
+			run:  func(int) error { return b.exec(r.argv("exec", "bench-exec", "/bin/true")...) },
+			done: func() { b.discard(r, "bench-exec") },
+		})
+	}
+	return subjects
+}
+
+// runEight is what a busy engine does.
+func runEight(b *bench) []subject {
+	dir, err := b.bundle("one-id", oneID(b.UID), oneID(b.GID))
+	var subjects []subject
+	for _, r := range b.runtimes() {
+		subjects = append(subjects, subject{name: r.name, err: errors.Join(r.err, err), run: func(i int) error {
+			return together(8, 100, func(k int) error {
+				return b.exec(r.argv("run", "--bundle", dir, fmt.Sprintf("bench-%d-%d", i, k))...)
+			})
+		}})
+	}
+	return subjects
 }
 
 // discard removes a container that may not exist.

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,6 +24,8 @@ type subject struct {
 type benchCase struct {
 	name string
 	what string
+	// rounds is the most that are worth while, when a run takes long.
+	rounds int
 	// subjects prepares a timed case.
 	subjects func(b *bench) []subject
 	// value takes the place of subjects in a case that weighs things.
@@ -60,7 +63,11 @@ func (b *bench) runCase(ctx context.Context, c benchCase) []Result {
 		results = c.value(b)
 	} else {
 		subjects := c.subjects(b)
-		times := b.alternate(ctx, subjects)
+		rounds := b.Rounds
+		if c.rounds > 0 {
+			rounds = min(rounds, c.rounds)
+		}
+		times := b.alternate(ctx, subjects, rounds)
 		for i, s := range subjects {
 			if s.done != nil {
 				s.done()
@@ -77,9 +84,9 @@ func (b *bench) runCase(ctx context.Context, c benchCase) []Result {
 
 // alternate lets the subjects take turns and returns the times of each. A
 // subject that fails gets its error and no further turn.
-func (b *bench) alternate(ctx context.Context, subjects []subject) [][]time.Duration {
+func (b *bench) alternate(ctx context.Context, subjects []subject, rounds int) [][]time.Duration {
 	times := make([][]time.Duration, len(subjects))
-	for round := range b.Warmup + b.Rounds {
+	for round := range b.Warmup + rounds {
 		for _, i := range rand.Perm(len(subjects)) {
 			s := &subjects[i]
 			if s.err != nil {
@@ -98,6 +105,26 @@ func (b *bench) alternate(ctx context.Context, subjects []subject) [][]time.Dura
 		}
 	}
 	return times
+}
+
+// together does f n times, so many at a time, and stops at an error.
+func together(atOnce, n int, f func(i int) error) error {
+	var next atomic.Int64
+	errs := make(chan error, atOnce)
+	for range atOnce {
+		go func() {
+			var err error
+			for i := int(next.Add(1)); i <= n && err == nil; i = int(next.Add(1)) {
+				err = f(i)
+			}
+			errs <- err
+		}()
+	}
+	var all error
+	for range atOnce {
+		all = errors.Join(all, <-errs)
+	}
+	return all
 }
 
 func summary(s subject, times []time.Duration) Result {

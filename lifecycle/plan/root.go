@@ -62,7 +62,7 @@ func (b *builder) root() error {
 	}
 	label := "root filesystem " + path
 	b.rootfs = b.cloneTree(label, birth.Int(unix.AT_FDCWD), path, unix.AT_RECURSIVE)
-	b.do(label, birth.MoveMount, birth.Load(b.rootfs), birth.Str(""), birth.Int(unix.AT_FDCWD), birth.Str(path), birth.Int(unix.MOVE_MOUNT_F_EMPTY_PATH))
+	b.do(label, birth.MoveMount, birth.Load(b.rootfs), birth.Str(""), birth.Int(unix.AT_FDCWD), birth.Str(path), birth.Int(unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_SYMLINKS))
 	return nil
 }
 

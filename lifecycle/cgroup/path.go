@@ -13,7 +13,7 @@ func cleanPath(name string) (string, error) {
 	for part := range strings.SplitSeq(name, "/") {
 		switch {
 		case part == "..":
-			return "", fmt.Errorf("%w %q: it contains ..", ErrPath, name)
+			return "", fmt.Errorf("%w %q: it leads upwards", ErrPath, name)
 		case strings.ContainsAny(part, "\x00\n"):
 			return "", fmt.Errorf("%w %q: control characters", ErrPath, name)
 		case len(part) > 255:

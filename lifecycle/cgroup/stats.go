@@ -194,8 +194,9 @@ func (r *reader) hugetlb() map[string]HugetlbStats {
 		r.err = err
 	}
 	for _, name := range entries {
-		size, ok := strings.CutPrefix(name, "hugetlb.")
-		if size, ok = strings.CutSuffix(size, ".current"); !ok || strings.Contains(size, ".") {
+		size, is := strings.CutPrefix(name, "hugetlb.")
+		size, usage := strings.CutSuffix(size, ".current")
+		if !is || !usage || strings.Contains(size, ".") {
 			continue
 		}
 		if sizes == nil {

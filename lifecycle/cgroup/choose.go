@@ -123,9 +123,12 @@ func (p Plan) subtree(h Host, r Request) Plan {
 	case base.Path == "":
 		p.Reason = "our own cgroup is not below " + h.Mount
 	case !base.Writable:
-		p.Reason = fmt.Sprintf("%s%s is not delegated to us, and no systemd manages it", h.Mount, base.Path)
-		if h.Hybrid {
-			p.Reason += "; its controllers are version 1's"
+		p.Reason = path.Join(h.Mount, base.Path) + " is not delegated to us"
+		switch {
+		case h.Hybrid:
+			p.Reason += ", and the controllers of this host are version 1's"
+		case r.Manager == Auto:
+			p.Reason += ", and there is no systemd to ask"
 		}
 	default:
 		return p.below(h, base, path.Join(base.Path, name))

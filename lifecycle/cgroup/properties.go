@@ -61,7 +61,7 @@ func limitProperties(r *specs.LinuxResources) ([]property, error) {
 	}
 	var list []property
 	for _, s := range all {
-		name := propertyOf[s.files[0]]
+		name := propertyOf(s.files[0])
 		switch {
 		case s.files[0] == "cpuset.cpus" || s.files[0] == "cpuset.mems":
 			bits, err := cpuBits(s.value)
@@ -82,19 +82,32 @@ func limitProperties(r *specs.LinuxResources) ([]property, error) {
 	return list, nil
 }
 
-// propertyOf are the properties that are numbers with a file of their own,
-// systemd.resource-control(5).
-var propertyOf = map[string]string{
-	"memory.max":      "MemoryMax",
-	"memory.low":      "MemoryLow",
-	"memory.high":     "MemoryHigh",
-	"memory.min":      "MemoryMin",
-	"memory.swap.max": "MemorySwapMax",
-	"cpu.weight":      "CPUWeight",
-	"pids.max":        "TasksMax",
-	"io.weight":       "IOWeight",
-	"cpuset.cpus":     "AllowedCPUs",
-	"cpuset.mems":     "AllowedMemoryNodes",
+// propertyOf is the property that is a number with a file of its own,
+// systemd.resource-control(5), "" if there is none.
+func propertyOf(file string) string {
+	switch file {
+	case "memory.max":
+		return "MemoryMax"
+	case "memory.low":
+		return "MemoryLow"
+	case "memory.high":
+		return "MemoryHigh"
+	case "memory.min":
+		return "MemoryMin"
+	case "memory.swap.max":
+		return "MemorySwapMax"
+	case "cpu.weight":
+		return "CPUWeight"
+	case "pids.max":
+		return "TasksMax"
+	case "io.weight":
+		return "IOWeight"
+	case "cpuset.cpus":
+		return "AllowedCPUs"
+	case "cpuset.mems":
+		return "AllowedMemoryNodes"
+	}
+	return ""
 }
 
 // quotaProperties are a quota, which systemd has by the second, and its

@@ -35,8 +35,12 @@ func TestQuotaPerSecond(t *testing.T) {
 		period uint64
 		want   uint64
 	}{
-		{50000, 100000, 500000}, {50000, 0, 500000}, {-1, 100000, Unlimited},
-		{1000, 100000, 10000}, {1001, 100000, 20000}, {200000, 50000, 4000000},
+		{50000, 100000, 500000},
+		{50000, 0, 500000},
+		{-1, 100000, Unlimited},
+		{1000, 100000, 10000},
+		{1001, 100000, 20000},
+		{200000, 50000, 4000000},
 	} {
 		if got := quotaPerSecond(test.quota, test.period); got != test.want {
 			t.Errorf("%d of %d: %d, want %d", test.quota, test.period, got, test.want)

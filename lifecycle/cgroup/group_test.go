@@ -65,23 +65,23 @@ func ownGroup(t *testing.T) string {
 }
 
 // plan chooses and insists on a kind.
-func plan(t *testing.T, want Manager, r Request) Plan {
+func plan(t *testing.T, r Request) Plan {
 	t.Helper()
 	h, err := Look(caller(), r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p, err := Choose(h, r)
-	if err != nil || p.Kind != want {
+	if err != nil || p.Kind != Cgroupfs {
 		t.Fatalf("%+v: %+v, %v", h, p, err)
 	}
 	return p
 }
 
 // create makes a group and removes it at the end of the test.
-func create(t *testing.T, p Plan, o Options) *Group {
+func create(t *testing.T, p Plan) *Group {
 	t.Helper()
-	g, err := Create(p, o)
+	g, err := Create(p, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestFreezeKillRemove(t *testing.T) {
 		return
 	}
 	ctx := soon(t)
-	g := create(t, plan(t, Cgroupfs, Request{Path: path.Join(ownGroup(t), "parent/box")}), Options{})
+	g := create(t, plan(t, Request{Path: path.Join(ownGroup(t), "parent/box")}))
 	if filepath.Base(path.Dir(g.Place().Path)) != "parent" {
 		t.Errorf("the group is at %s", g.Place().Path)
 	}
@@ -185,7 +185,7 @@ func TestSignalWithoutKill(t *testing.T) {
 	if inView(t) {
 		return
 	}
-	g := create(t, plan(t, Cgroupfs, Request{Path: path.Join(ownGroup(t), "signal")}), Options{})
+	g := create(t, plan(t, Request{Path: path.Join(ownGroup(t), "signal")}))
 	// A process that forks faster than signals could be sent one by one.
 	cmd := start(t, g, "sh", "-c", "while :; do sleep 100 & sleep 0.001; done")
 	time.Sleep(50 * time.Millisecond)
@@ -202,7 +202,7 @@ func TestJoinOwnAndSub(t *testing.T) {
 	if inView(t) {
 		return
 	}
-	g := create(t, plan(t, Cgroupfs, Request{Path: path.Join(ownGroup(t), "join")}), Options{})
+	g := create(t, plan(t, Request{Path: path.Join(ownGroup(t), "join")}))
 	cmd := exec.Command("sleep", "100")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -245,7 +245,7 @@ func TestBeneath(t *testing.T) {
 	if inView(t) {
 		return
 	}
-	g := create(t, plan(t, Cgroupfs, Request{Path: path.Join(ownGroup(t), "beneath")}), Options{})
+	g := create(t, plan(t, Request{Path: path.Join(ownGroup(t), "beneath")}))
 	for _, name := range []string{"../cgroup.procs", "/sys/fs/cgroup/cgroup.procs", "..", "/"} {
 		if fd, err := g.dir.openat(name, unix.O_RDONLY); err == nil {
 			unix.Close(fd)
@@ -264,7 +264,7 @@ func TestVacate(t *testing.T) {
 		return
 	}
 	base := path.Join(ownGroup(t), "vacate")
-	outer := create(t, plan(t, Cgroupfs, Request{Path: base}), Options{})
+	outer := create(t, plan(t, Request{Path: base}))
 	for range 5 {
 		start(t, outer, "sleep", "100")
 	}
@@ -292,7 +292,7 @@ func TestCreateUndone(t *testing.T) {
 	}
 	base := ownGroup(t)
 	limit := int64(1 << 30)
-	p := plan(t, Cgroupfs, Request{Path: path.Join(base, "undo/a/b")})
+	p := plan(t, Request{Path: path.Join(base, "undo/a/b")})
 	if slices.Contains(p.Controllers, "memory") {
 		p.Controllers, limit = nil, -5 // refused by the kernel below
 	}
@@ -310,7 +310,7 @@ func TestCreateUndone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.Remove(kept)
-	_, err = Create(plan(t, Cgroupfs, Request{Path: path.Join(base, "kept/a")}), Options{Resources: r})
+	_, err = Create(plan(t, Request{Path: path.Join(base, "kept/a")}), Options{Resources: r})
 	if _, statErr := os.Stat(kept); err == nil || statErr != nil {
 		t.Errorf("%v, %v", err, statErr)
 	}
@@ -321,7 +321,7 @@ func TestWatch(t *testing.T) {
 		return
 	}
 	ctx := soon(t)
-	g := create(t, plan(t, Cgroupfs, Request{Path: path.Join(ownGroup(t), "watch")}), Options{})
+	g := create(t, plan(t, Request{Path: path.Join(ownGroup(t), "watch")}))
 	w, err := g.Watch()
 	if err != nil {
 		t.Fatal(err)

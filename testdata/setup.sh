@@ -29,6 +29,7 @@ iproute2=ip
 jq=jq
 mmdebstrap=mmdebstrap
 procps=ps
+python3-seccomp=/usr/share/doc/python3-seccomp/copyright
 qemu-user-static=qemu-aarch64-static
 skopeo=skopeo
 slirp4netns=slirp4netns

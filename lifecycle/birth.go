@@ -38,6 +38,7 @@ type newborn struct {
 	console   *os.File // our end, where the terminal is ours to relay
 	target    *os.File // pidfd of a container to enter; not ours to close
 	stdin     *os.File // of a hook; not ours to close
+	warn      func(error)
 }
 
 // close closes the descriptors; the process lives on.
@@ -66,7 +67,7 @@ func (r *Runtime) bear(id string, spec *specs.Spec, o *CreateOptions, wait bool,
 	if err != nil {
 		return nil, err
 	}
-	b := &newborn{container: c, plan: p, inject: birth.NoFail()}
+	b := &newborn{container: c, plan: p, inject: birth.NoFail(), warn: r.Warn}
 	if o.Inject != nil {
 		b.inject = *o.Inject
 	}

@@ -25,8 +25,24 @@ func socketPair() (ours, theirs *os.File, err error) {
 
 // hear reads the child's next word, or io.EOF when it has executed its program
 // or died, and io.ErrUnexpectedEOF when it surely died. That the program cannot
-// be executed is a [CommandError].
+// be executed is a [CommandError]. Notices are handed on as warnings.
 func (b *newborn) hear() (birth.Told, error) {
+	for {
+		told, err := b.hearOne()
+		if told.Notice == "" || err != nil {
+			return told, err
+		}
+		b.warning(told.Notice)
+	}
+}
+
+func (b *newborn) warning(text string) {
+	if b.warn != nil {
+		b.warn(errors.New(text))
+	}
+}
+
+func (b *newborn) hearOne() (birth.Told, error) {
 	told, err := b.plan.ReadReport(b.reports)
 	if errors.Is(err, unix.ECONNRESET) {
 		// The child has died with something from us unread, of which the kernel
@@ -47,12 +63,19 @@ func (b *newborn) hear() (birth.Told, error) {
 func (b *newborn) because(err error) error {
 	var p [1]unix.PollFd
 	p[0] = unix.PollFd{Fd: int32(b.reports.Fd()), Events: unix.POLLIN}
-	if n, _ := unix.Poll(p[:], 0); n == 1 {
-		if _, report := b.hear(); report != nil && !errors.Is(report, io.EOF) && !errors.Is(report, io.ErrUnexpectedEOF) {
+	for {
+		if n, _ := unix.Poll(p[:], 0); n != 1 {
+			return err
+		}
+		switch told, report := b.hearOne(); {
+		case report == nil && told.Notice != "":
+			b.warning(told.Notice)
+		case report == nil, errors.Is(report, io.EOF), errors.Is(report, io.ErrUnexpectedEOF):
+			return err
+		default:
 			return report
 		}
 	}
-	return err
 }
 
 // await reads the child's word: that it is ready, or, by the end of file, that

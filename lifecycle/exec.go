@@ -91,7 +91,7 @@ func (r *Runtime) enter(rec *Record, process *specs.Process, o *ExecOptions) (_ 
 	if err != nil {
 		return nil, err
 	}
-	b := &newborn{plan: p, inject: birth.NoFail(), target: target}
+	b := &newborn{plan: p, inject: birth.NoFail(), target: target, warn: r.Warn}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.discard(o.PidFile))

@@ -191,9 +191,9 @@ func (b *newborn) hooksOnCreate(hooks *specs.Hooks) error {
 	if !plan.HooksOnCreate(hooks) {
 		return nil
 	}
-	told, err := b.plan.ReadReport(b.reports)
+	told, err := b.hear()
 	switch {
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("the container's process was killed while it was set up")
 	case err != nil:
 		return err

@@ -118,7 +118,7 @@ func failEach(t *testing.T, m userns.Map, wait bool) {
 			return
 		}
 	}
-	if failed < len(list)/2 {
+	if failed < len(list)/3 { // ladders are long
 		t.Errorf("only %d of %d instructions could fail", failed, len(list))
 	}
 }

@@ -36,8 +36,8 @@ import (
 type Runtime struct {
 	// Root holds a folder for each container.
 	Root string
-	// Warn is told what went wrong without making the operation fail. It may
-	// be nil.
+	// Warn is told what went wrong without making the operation fail, and what
+	// was done in place of something better. It may be nil.
 	Warn func(error)
 }
 

@@ -115,6 +115,21 @@ const MessageValue = 4
 type Told struct {
 	Point uint32 // the sync point that it has come to
 	Value uint32
+	// Notice is the label of a [Program.Notice] in place of a sync point.
+	Notice string
+}
+
+// notice is the sync point of notices; the value is an index in the main
+// section.
+const notice = 1 << 16
+
+// Notice appends an instruction to the main section that tells the parent its
+// label and goes on: what is done in place of something better, and why.
+func (p *Program) Notice(label string) {
+	at := uint32(p.Main.Len())
+	b := binary.LittleEndian.AppendUint32(nil, ^uint32(notice))
+	b = binary.LittleEndian.AppendUint32(b, at)
+	p.Main.Do(label, Write, In(Report), Ptr(Bytes("notice", b)), Int(MessageLen))
 }
 
 // ReadReport reads one message. It returns what the child tells at a sync
@@ -132,6 +147,9 @@ func (p *Program) ReadReport(r io.Reader) (Told, error) {
 		return Told{}, err
 	}
 	index, value := binary.LittleEndian.Uint32(b[:]), binary.LittleEndian.Uint32(b[4:])
+	if index == ^uint32(notice) && value < uint32(p.Main.Len()) {
+		return Told{Notice: p.Main.instrs[value].Label}, nil
+	}
 	if index >= 1<<31 {
 		return Told{Point: ^index, Value: value}, nil
 	}

@@ -97,6 +97,11 @@ func (b *builder) oomScore() error {
 	const label = "set oom_score_adj"
 	text, fd := strconv.Itoa(*score), birth.Cell(label)
 	b.do(label, birth.Openat, birth.Int(unix.AT_FDCWD), birth.Str("/proc/self/oom_score_adj"), birth.Int(unix.O_WRONLY|unix.O_CLOEXEC), birth.Int(0)).Into(fd)
-	b.do(label, birth.Write, birth.Load(fd), birth.Str(text), birth.Int(len(text))).Ignore(unix.EACCES, unix.EPERM)
+	refused, done := &birth.Mark{}, &birth.Mark{}
+	b.do(label, birth.Write, birth.Load(fd), birth.Str(text), birth.Int(len(text))).OnErr(refused, unix.EACCES, unix.EPERM)
+	b.plan.Main.Goto(label, done)
+	b.here(refused)
+	b.plan.Notice("process.oomScoreAdj " + text + ": without CAP_SYS_RESOURCE it can only be raised: it stays")
+	b.here(done)
 	return nil
 }

@@ -44,8 +44,8 @@ func TestNamespaces(t *testing.T) {
 		}
 		for _, k := range kinds {
 			shared := k == "user" && c.plain
-			if len(c.wrap) > 0 && (shared || k == "mnt") {
-				continue // two runs of unshare
+			if len(c.wrap) > 0 && (k == "user" || k == "mnt") {
+				continue // two runs of unshare, and numbers of what is gone are used again
 			}
 			if (inside[k] == outside[k]) != shared {
 				t.Errorf("%s: inside %s, outside %s", k, inside[k], outside[k])

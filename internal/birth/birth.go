@@ -54,6 +54,7 @@ type Program struct {
 // Section is a list of instructions that run in one address space.
 type Section struct {
 	instrs []*Instr
+	free   []Instr // room for further ones, so that they lie side by side
 }
 
 // Instr is one instruction: a system call, or, when Call is [Value], just its
@@ -82,7 +83,12 @@ type jump struct {
 // Do appends an instruction. The label says what it does, as it would read in
 // an error message: "mount proc on /proc".
 func (s *Section) Do(label string, call Call, args ...Arg) *Instr {
-	i := &Instr{Label: label, Call: call, Args: args}
+	if len(s.free) == 0 {
+		s.free = make([]Instr, 64)
+	}
+	i := &s.free[0]
+	s.free = s.free[1:]
+	i.Label, i.Call, i.Args = label, call, args
 	s.instrs = append(s.instrs, i)
 	return i
 }
@@ -149,8 +155,12 @@ func (i *Instr) IgnoreAll() *Instr { return i.OnAnyErr(nil) }
 // hold results. One Data may be used by several instructions of a section.
 type Data struct {
 	text  string
+	show  func(*Data) string // makes the text, where it follows from the bytes
 	bytes []byte
 	ptrs  []pointer
+
+	by *encoder // that has placed it last, and where
+	at uint64
 }
 
 type pointer struct {
@@ -161,14 +171,18 @@ type pointer struct {
 // String is a NUL-terminated string. A NUL inside it ends it for the kernel,
 // so callers check foreign strings before (see [Terminated]).
 func String(s string) *Data {
-	return &Data{text: quote(s), bytes: append([]byte(s), 0)}
+	b := make([]byte, len(s)+1)
+	copy(b, s)
+	return &Data{show: (*Data).quoted, bytes: b}
 }
 
 // Bytes is a structure; text is how it is printed.
 func Bytes(text string, b []byte) *Data { return &Data{text: text, bytes: b} }
 
 // Cell holds the result of an instruction: 8 bytes, zero at the start.
-func Cell(name string) *Data { return &Data{text: "<" + name + ">", bytes: make([]byte, 8)} }
+func Cell(name string) *Data {
+	return &Data{text: name, show: (*Data).cell, bytes: make([]byte, 8)}
+}
 
 // Point writes the address of to at the given offset of d.
 func (d *Data) Point(off int, to *Data) *Data {
@@ -178,7 +192,7 @@ func (d *Data) Point(off int, to *Data) *Data {
 
 // Vector is a NULL-terminated array of strings, as execve takes it.
 func Vector(list []string) *Data {
-	d := &Data{text: quoteList(list), bytes: make([]byte, 8*(len(list)+1))}
+	d := &Data{show: (*Data).vector, bytes: make([]byte, 8*(len(list)+1))}
 	for i, s := range list {
 		d.Point(8*i, String(s))
 	}
@@ -188,19 +202,27 @@ func Vector(list []string) *Data {
 // Words is a structure of 64-bit words in the machine's order; both supported
 // machines are little-endian.
 func Words(text string, words ...uint64) *Data {
+	return &Data{text: text, bytes: wordBytes(words)}
+}
+
+func wordBytes(words []uint64) []byte {
 	b := make([]byte, 0, 8*len(words))
 	for _, w := range words {
 		b = binary.LittleEndian.AppendUint64(b, w)
 	}
-	return Bytes(text, b)
+	return b
+}
+
+// shown is a structure of words that is printed by a function.
+func shown(show func(*Data) string, words ...uint64) *Data {
+	return &Data{show: show, bytes: wordBytes(words)}
 }
 
 // Arg is an argument of an instruction.
 type Arg struct {
 	kind  argKind
 	value uint64
-	data  *Data
-	input Input
+	data  *Data // of an input: its name
 }
 
 type argKind uint8
@@ -231,7 +253,7 @@ func Str(s string) Arg { return Ptr(String(s)) }
 func Load(d *Data) Arg { return Arg{kind: argLoad, data: d} }
 
 // In is the number of the descriptor that the parent supplies.
-func In(name Input) Arg { return Arg{kind: argInput, input: name} }
+func In(name Input) Arg { return Arg{kind: argInput, data: &Data{text: string(name)}} }
 
 // Null is the null pointer.
 func Null() Arg { return Arg{} }

@@ -78,14 +78,14 @@ func Fork(p *Program, in Inputs, cloneFlags uint64, opts Options) (_ *Child, err
 		}
 	}()
 	base := uintptr(unsafe.Pointer(&memory[0]))
-	code, err := encode(&p.Prelude, uint64(base), 0, in, opts)
+	code, data, err := encode(&p.Prelude, uint64(base), 0, in, opts)
 	if err != nil {
 		return nil, err
 	}
-	if len(code) > preludeMemory-unusedStack {
-		return nil, fmt.Errorf("prelude of %d bytes is too long", len(code))
+	if size := len(code) + len(data); size > preludeMemory-unusedStack {
+		return nil, fmt.Errorf("prelude of %d bytes is too long", size)
 	}
-	copy(memory, code)
+	copy(memory[copy(memory, code):], data)
 	var pidfd int32
 	args := &cloneArgs{
 		flags:      cloneFlags | unix.CLONE_VM | unix.CLONE_PIDFD | unix.CLONE_CLEAR_SIGHAND,

@@ -47,11 +47,11 @@ type encoder struct {
 	code  []byte
 	data  []byte
 	start uint64 // address of data
-	addrs map[*Data]uint64
 }
 
-// encode returns the bytes of a section that will lie at the address base.
-func encode(s *Section, base uint64, first int, in Inputs, opts Options) ([]byte, error) {
+// encode returns the bytes of a section that will lie at the address base, in
+// two parts that follow each other.
+func encode(s *Section, base uint64, first int, in Inputs, opts Options) (code, data []byte, err error) {
 	nbranch := uint64(0)
 	for _, i := range s.instrs {
 		nbranch += uint64(len(i.ranges))
@@ -60,18 +60,17 @@ func encode(s *Section, base uint64, first int, in Inputs, opts Options) ([]byte
 	size := headerSize + count*instructionSize + nbranch*branchSize
 	e := &encoder{
 		base: base, first: first, in: in, opts: opts,
-		code: make([]byte, 0, size), start: base + size,
-		addrs: make(map[*Data]uint64, 2*len(s.instrs)),
+		code: make([]byte, 0, size), data: make([]byte, 0, 48*count), start: base + size,
 	}
 	report, err := e.input(Report)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	e.words(base+headerSize, report, 0)
 	branches := base + headerSize + count*instructionSize
 	for n, i := range s.instrs {
 		if err := e.instruction(n, i, branches); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		branches += uint64(len(i.ranges)) * branchSize
 	}
@@ -80,14 +79,14 @@ func encode(s *Section, base uint64, first int, in Inputs, opts Options) ([]byte
 			to := n + 1
 			if j.to != nil {
 				if !j.to.set {
-					return nil, fmt.Errorf("compile %q: jump to a mark that was never placed", i.Label)
+					return nil, nil, fmt.Errorf("compile %q: jump to a mark that was never placed", i.Label)
 				}
 				to = j.to.index
 			}
 			e.words(uint64(j.lo), uint64(j.hi), base+headerSize+uint64(to)*instructionSize)
 		}
 	}
-	return append(e.code, e.data...), nil
+	return e.code, e.data, nil
 }
 
 func (e *encoder) instruction(n int, i *Instr, branches uint64) error {
@@ -130,7 +129,7 @@ func (e *encoder) arg(a Arg) (uint64, error) {
 	case argPtr, argLoad:
 		return e.address(a.data), nil
 	case argInput:
-		return e.input(a.input)
+		return e.input(Input(a.data.text))
 	}
 	return a.value, nil
 }
@@ -145,15 +144,15 @@ func (e *encoder) input(name Input) (uint64, error) {
 
 // address places d, and all it points to, in the section's data.
 func (e *encoder) address(d *Data) uint64 {
-	if at, ok := e.addrs[d]; ok {
-		return at
+	if d.by == e {
+		return d.at
 	}
 	for len(e.data)%8 != 0 {
 		e.data = append(e.data, 0)
 	}
 	off := len(e.data)
 	at := e.start + uint64(off)
-	e.addrs[d] = at
+	d.by, d.at = e, at
 	e.data = append(e.data, d.bytes...)
 	for _, p := range d.ptrs {
 		to := e.address(p.to)

@@ -1,7 +1,6 @@
 package birth
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 )
@@ -36,10 +35,12 @@ type segment struct {
 	Off, Vaddr, Paddr, Filesz, Memsz, Align uint64
 }
 
-// executable is a static ELF file with two segments: the interpreter's text,
-// read and execute; the section's memory, read and write. It has no section
-// table, no interpreter and no relocations, and is bound to its addresses.
-func executable(memory []byte) ([]byte, error) {
+// executable is the beginning of a static ELF file with two segments: the
+// interpreter's text, read and execute, which is in it; the section's memory,
+// read and write, of some size, which follows at dataOffset. The file has no
+// section table, no interpreter and no relocations, and is bound to its
+// addresses.
+func executable(memory int) ([]byte, error) {
 	text, err := interpreter()
 	if err != nil {
 		return nil, err
@@ -49,8 +50,8 @@ func executable(memory []byte) ([]byte, error) {
 	if headers+len(text) > dataOffset {
 		return nil, errors.New("interpreter does not fit in a page")
 	}
-	code, size := uint64(headers+len(text)), uint64(len(memory))
-	out := bytes.NewBuffer(make([]byte, 0, dataOffset+len(memory)))
+	code, size := uint64(headers+len(text)), uint64(memory)
+	out := make([]byte, 0, code)
 	for _, part := range []any{
 		fileHeader{
 			Ident: [16]byte{0x7f, 'E', 'L', 'F', elfClass64, elfLittleEndian, elfVersion},
@@ -61,11 +62,9 @@ func executable(memory []byte) ([]byte, error) {
 		segment{Type: elfLoad, Flags: elfRead | elfWrite, Off: dataOffset, Vaddr: dataAddress, Filesz: size, Memsz: size, Align: align},
 		segment{Type: elfStack, Flags: elfRead | elfWrite},
 	} {
-		// Writing fixed-size structures to a buffer cannot fail.
-		_ = binary.Write(out, binary.LittleEndian, part)
+		if out, err = binary.Append(out, binary.LittleEndian, part); err != nil {
+			return nil, err
+		}
 	}
-	out.Write(text)
-	out.Write(make([]byte, dataOffset-out.Len()))
-	out.Write(memory)
-	return out.Bytes(), nil
+	return append(out, text...), nil
 }

@@ -155,9 +155,11 @@ func flagText(names []name, v uint64) string {
 }
 
 // OpenHow is struct open_how of openat2(2).
-func OpenHow(flags, resolve uint64) *Data {
-	text := "{" + flagText(openNames, flags)
-	if resolve != 0 {
+func OpenHow(flags, resolve uint64) *Data { return shown((*Data).openHow, flags, 0, resolve) }
+
+func (d *Data) openHow() string {
+	text := "{" + flagText(openNames, d.word(0))
+	if resolve := d.word(2); resolve != 0 {
 		text += ", " + flagText([]name{
 			{unix.RESOLVE_IN_ROOT, "RESOLVE_IN_ROOT"},
 			{unix.RESOLVE_NO_MAGICLINKS, "RESOLVE_NO_MAGICLINKS"},
@@ -165,19 +167,23 @@ func OpenHow(flags, resolve uint64) *Data {
 			{unix.RESOLVE_NO_XDEV, "RESOLVE_NO_XDEV"},
 		}, resolve)
 	}
-	return Words(text+"}", flags, 0, resolve)
+	return text + "}"
 }
 
 // MountAttr is struct mount_attr of mount_setattr(2).
 func MountAttr(set, clear, propagation uint64) *Data {
-	text := "{set " + flagText(attrNames, set)
-	if clear != 0 {
+	return shown((*Data).mountAttr, set, clear, propagation, 0)
+}
+
+func (d *Data) mountAttr() string {
+	text := "{set " + flagText(attrNames, d.word(0))
+	if clear := d.word(1); clear != 0 {
 		text += ", clear " + flagText(attrNames, clear)
 	}
-	if propagation != 0 {
+	if propagation := d.word(2); propagation != 0 {
 		text += ", " + flagText(mountNames, propagation)
 	}
-	return Words(text+"}", set, clear, propagation, 0)
+	return text + "}"
 }
 
 // CloneFlags prints the namespaces of clone flags.
@@ -186,8 +192,10 @@ func CloneFlags(flags uint64) string { return flagText(cloneNames, flags) }
 // CloneArgs is struct clone_args of clone3(2) for a process that is made by
 // the main section, and CloneArgsSize its size in bytes.
 func CloneArgs(flags uint64) *Data {
-	return Words("{"+flagText(cloneNames, flags)+"}", flags, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+	return shown((*Data).cloneArgs, flags, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 }
+
+func (d *Data) cloneArgs() string { return "{" + flagText(cloneNames, d.word(0)) + "}" }
 
 // CloneArgsSize is the size in bytes of what [CloneArgs] makes.
 const CloneArgsSize = 88

@@ -37,18 +37,36 @@ func Memfd() (*os.File, error) {
 // Compile writes the executable of the main section to a file from [Memfd] and
 // seals it. A prelude that executes it must wait until then.
 func (p *Program) Compile(f *os.File, in Inputs, opts Options) error {
-	memory, err := encode(&p.Main, dataAddress, p.Prelude.Len(), in, opts)
+	code, data, err := encode(&p.Main, dataAddress, p.Prelude.Len(), in, opts)
 	if err != nil {
 		return err
 	}
-	image, err := executable(memory)
+	head, err := executable(len(code) + len(data))
 	if err != nil {
 		return err
 	}
-	if _, err := f.Write(image); err != nil {
+	err = errors.Join(writeAt(f, 0, head), writeAt(f, dataOffset, code, data))
+	if err != nil {
 		return err
 	}
 	return Seal(f)
+}
+
+// writeAt writes parts one after the other; they are not joined first, since
+// every new page of memory costs a fault.
+func writeAt(f *os.File, at int64, parts ...[]byte) error {
+	want := 0
+	for _, p := range parts {
+		want += len(p)
+	}
+	n, err := unix.Pwritev(int(f.Fd()), parts, at)
+	if err == nil && n != want {
+		err = io.ErrShortWrite
+	}
+	if err != nil {
+		return fmt.Errorf("write the executable: %w", err)
+	}
+	return nil
 }
 
 // Seal ends the writing of a file from [Memfd], by whoever may open it.

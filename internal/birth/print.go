@@ -1,6 +1,7 @@
 package birth
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"strconv"
@@ -32,7 +33,7 @@ func (s *Section) lines(name string, first int) []Line {
 	for n, i := range s.instrs {
 		l := Line{Index: first + n, Section: name, Label: i.Label, Call: i.Call.String(), Args: i.args()}
 		if i.save != nil {
-			l.Result = i.save.text
+			l.Result = i.save.String()
 		}
 		for _, j := range i.ranges {
 			l.On = append(l.On, j.describe(first+n, first))
@@ -85,27 +86,42 @@ func (i *Instr) args() []string {
 		case argPtr:
 			list = append(list, pointerText(a.data))
 		case argLoad:
-			list = append(list, a.data.text)
+			list = append(list, a.data.String())
 		case argInput:
-			list = append(list, "<"+string(a.input)+">")
+			list = append(list, "<"+a.data.text+">")
 		}
 	}
 	return list
 }
 
 func pointerText(d *Data) string {
-	if strings.HasPrefix(d.text, "<") {
-		return "&" + d.text
+	text := d.String()
+	if strings.HasPrefix(text, "<") {
+		return "&" + text
+	}
+	return text
+}
+
+// String is how people read it. Few programs are ever printed, so that it is
+// made only then.
+func (d *Data) String() string {
+	if d.show != nil {
+		return d.show(d)
 	}
 	return d.text
 }
 
-func quote(s string) string { return strconv.Quote(s) }
+func (d *Data) quoted() string { return strconv.Quote(string(d.bytes[:len(d.bytes)-1])) }
 
-func quoteList(list []string) string {
-	q := make([]string, len(list))
-	for i, s := range list {
-		q[i] = quote(s)
+func (d *Data) cell() string { return "<" + d.text + ">" }
+
+func (d *Data) vector() string {
+	list := make([]string, len(d.ptrs))
+	for i, p := range d.ptrs {
+		list[i] = p.to.String()
 	}
-	return "[" + strings.Join(q, ", ") + "]"
+	return "[" + strings.Join(list, ", ") + "]"
 }
+
+// word is the nth word of a structure.
+func (d *Data) word(n int) uint64 { return binary.LittleEndian.Uint64(d.bytes[8*n:]) }

@@ -43,7 +43,7 @@ test: ## run the tests (AIRPLANT_TEST_REQUIRE=all: a skip fails)
 
 .PHONY: lint
 lint: ## check form and meaning of the code, for amd64 and arm64
-	$(LINT) run $(PKGS)
+	$(LINT) run --allow-parallel-runners $(PKGS)
 	GOARCH=arm64 $(GO) build -buildvcs=false -o /dev/null ./cmd/airplant
 	GOARCH=arm64 $(GO) vet -buildvcs=false $(PKGS)
 

@@ -85,7 +85,7 @@ func (r *Runtime) bear(id string, spec *specs.Spec, o *CreateOptions, wait bool,
 	}
 	c.Record = Record{
 		ID: id, Bundle: o.Bundle, Rootfs: rootfs(spec, o.Bundle), Created: time.Now().UTC(),
-		Annotations: spec.Annotations, Owner: os.Geteuid(), OwnPIDs: ownPIDs(spec), Hooks: spec.Hooks,
+		Annotations: spec.Annotations, Owner: os.Geteuid(), OwnPIDs: ownPIDs(spec), Hooks: spec.Hooks, making: true,
 	}
 	if err := c.started(b.child.PID); err != nil {
 		return nil, b.because(err)
@@ -104,7 +104,10 @@ func (r *Runtime) bear(id string, spec *specs.Spec, o *CreateOptions, wait bool,
 	if meanwhile != nil {
 		meanwhile()
 	}
-	return b, b.await(wait)
+	if err := b.await(wait); err != nil {
+		return nil, err
+	}
+	return b, c.complete()
 }
 
 func rootfs(spec *specs.Spec, bundle string) string {

@@ -26,10 +26,14 @@ type ExecOptions struct {
 }
 
 // Process is the configured process of a container, to be changed for an exec.
-func (r *Runtime) Process(id string) (*specs.Process, error) {
-	rec, err := r.read(id)
+// The container is created, running or, if that may be, paused.
+func (r *Runtime) Process(id string, ignorePaused bool) (*specs.Process, error) {
+	rec, status, err := r.made(id)
 	if err != nil {
 		return nil, err
+	}
+	if status == specs.StateStopped || status == StatePaused && !ignorePaused {
+		return nil, fmt.Errorf("%w: cannot exec in a container that is %s", ErrState, status)
 	}
 	spec, err := LoadSpec(rec.Bundle)
 	if err != nil {

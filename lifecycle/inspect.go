@@ -26,12 +26,12 @@ type State struct {
 
 // State reads the state of a container.
 func (r *Runtime) State(id string) (*State, error) {
-	rec, err := r.read(id)
+	rec, status, err := r.look(id)
 	if err != nil {
 		return nil, err
 	}
 	s := &State{
-		Version: specs.Version, ID: rec.ID, PID: rec.PID, Status: r.status(&rec),
+		Version: specs.Version, ID: rec.ID, PID: rec.PID, Status: status,
 		Bundle: rec.Bundle, Rootfs: rec.Rootfs, Created: rec.Created, Annotations: rec.Annotations, OwnerUID: rec.Owner,
 	}
 	if s.Status == specs.StateStopped {

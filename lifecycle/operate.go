@@ -32,10 +32,10 @@ func (r *Runtime) Start(id string) (err error) {
 	if err != nil {
 		return err
 	}
-	if s := r.status(&c.Record); s != specs.StateCreated {
+	if s := r.held(&c.Record); s != specs.StateCreated {
 		return errors.Join(fmt.Errorf("%w: cannot start a container that is %s", ErrState, s), c.close())
 	}
-	err = r.start(c)
+	err = start(c)
 	if err == nil {
 		return c.close()
 	}
@@ -44,8 +44,9 @@ func (r *Runtime) Start(id string) (err error) {
 	return errors.Join(err, end(&c.Record), c.close())
 }
 
-// start runs the hooks of start around the program's execve.
-func (r *Runtime) start(c *container) error {
+// start runs the hooks of start around the program's execve. The lock is let go
+// for those after it, which may use the container, or never end.
+func start(c *container) error {
 	hooks := c.Hooks
 	if hooks == nil {
 		hooks = &specs.Hooks{}
@@ -53,6 +54,9 @@ func (r *Runtime) start(c *container) error {
 	err := inContainer("startContainer", hooks.StartContainer, &c.Record, hookState(&c.Record, specs.StateCreated))
 	if err == nil {
 		err = c.sendStart()
+	}
+	if err == nil {
+		err = c.unlock()
 	}
 	if err == nil {
 		err = onHost("poststart", hooks.Poststart, hookState(&c.Record, specs.StateRunning))
@@ -88,23 +92,23 @@ func (c *container) sendStart() error {
 }
 
 // Kill sends a signal to the first process, or, with all, to every process of
-// the container. The end of the first process of a pid namespace ends all.
-func (r *Runtime) Kill(id string, sig unix.Signal, all bool) (err error) {
-	c, err := r.open(id)
+// the container. The end of the first process of a pid namespace ends all. It
+// needs no lock, so that it is heard while a hook of start runs.
+func (r *Runtime) Kill(id string, sig unix.Signal, all bool) error {
+	rec, status, err := r.made(id)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, c.close()) }()
-	if s := r.status(&c.Record); s == specs.StateStopped {
+	if status == specs.StateStopped {
 		if all {
 			return nil
 		}
 		return fmt.Errorf("%w: container not running", ErrState)
 	}
-	if all && (!c.OwnPIDs || sig != unix.SIGKILL) {
-		return signalAll(&c.Record, sig)
+	if all && (!rec.OwnPIDs || sig != unix.SIGKILL) {
+		return signalAll(&rec, sig)
 	}
-	return signalFirst(&c.Record, sig)
+	return signalFirst(&rec, sig)
 }
 
 // signalFirst signals the first process.
@@ -130,9 +134,8 @@ func (r *Runtime) Delete(id string, force bool) (err error) {
 	if c.Record, err = r.read(id); err != nil {
 		return errors.Join(err, c.close())
 	}
-	// We hold the lock, so a container without a pid has lost its creator.
 	if c.PID != 0 && alive(&c.Record) {
-		if s := r.status(&c.Record); s != specs.StateCreated && !force {
+		if s := r.held(&c.Record); s != specs.StateCreated && s != specs.StateStopped && !force {
 			return errors.Join(fmt.Errorf("%w: cannot delete container %s that is not stopped: %s", ErrState, id, s), c.close())
 		}
 		if err := end(&c.Record); err != nil {

@@ -14,14 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Processes lists the pids of a container's processes in our pid namespace.
+// Processes lists the pids of a container's processes in our pid namespace; a
+// stopped one has none.
 func (r *Runtime) Processes(id string) ([]int, error) {
-	rec, err := r.read(id)
+	rec, status, err := r.made(id)
 	if err != nil {
 		return nil, err
 	}
-	if !alive(&rec) {
-		return nil, fmt.Errorf("%w: container not running", ErrState)
+	if status == specs.StateStopped {
+		return []int{}, nil
 	}
 	return processesOf(&rec)
 }
@@ -120,7 +121,7 @@ func signalMember(rec *Record, pid int, sig unix.Signal) error {
 // Pause stops all processes of a container. Without a cgroup it does so by
 // SIGSTOP, which their parents in the container can see.
 func (r *Runtime) Pause(id string) error {
-	return r.change(id, specs.StateRunning, func(c *container) error {
+	return r.change(id, "running or created", []specs.ContainerState{specs.StateRunning, specs.StateCreated}, func(c *container) error {
 		// Until it is stopped itself, a process may make others.
 		for seen := 0; ; {
 			pids, err := processesOf(&c.Record)
@@ -138,7 +139,7 @@ func (r *Runtime) Pause(id string) error {
 
 // Resume lets a paused container go on.
 func (r *Runtime) Resume(id string) error {
-	return r.change(id, StatePaused, func(c *container) error {
+	return r.change(id, "paused", []specs.ContainerState{StatePaused}, func(c *container) error {
 		if err := signalAll(&c.Record, unix.SIGCONT); err != nil {
 			return err
 		}
@@ -147,14 +148,14 @@ func (r *Runtime) Resume(id string) error {
 	})
 }
 
-// change does something to a container that is in the given state.
-func (r *Runtime) change(id string, from specs.ContainerState, do func(*container) error) error {
+// change does something to a container that is in one of the given states.
+func (r *Runtime) change(id, what string, from []specs.ContainerState, do func(*container) error) error {
 	c, err := r.open(id)
 	if err != nil {
 		return err
 	}
-	if s := r.status(&c.Record); s != from {
-		return errors.Join(fmt.Errorf("%w: the container is %s, not %s", ErrState, s, from), c.close())
+	if s := r.held(&c.Record); !slices.Contains(from, s) {
+		return errors.Join(fmt.Errorf("%w: the container is %s, not %s", ErrState, s, what), c.close())
 	}
 	return errors.Join(do(c), c.close())
 }

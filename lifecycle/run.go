@@ -50,8 +50,7 @@ func (r *Runtime) Run(id string, spec *specs.Spec, o *RunOptions) (status int, e
 	if o.Keep {
 		err = errors.Join(err, b.container.close())
 	} else {
-		r.poststop(&b.container.Record)
-		err = errors.Join(err, b.container.removeEnded())
+		err = errors.Join(err, r.removeEnded(b.container))
 	}
 	return status, errors.Join(err, b.close())
 }
@@ -66,19 +65,20 @@ func (r *Runtime) birth(id string, spec *specs.Spec, o *CreateOptions, meanwhile
 		return nil, err
 	}
 	if wait {
-		err = r.start(b.container)
+		err = start(b.container)
 	}
-	if err = errors.Join(err, b.container.unlock()); err != nil {
-		err = errors.Join(err, b.undo(o.PidFile))
-		r.poststop(&b.container.Record)
-		return nil, err
+	if err == nil {
+		err = b.container.unlock()
+	}
+	if err != nil {
+		return nil, errors.Join(err, b.discard(o.PidFile), r.removeEnded(b.container))
 	}
 	return b, nil
 }
 
-// removeEnded removes a container whose lock we let go, if nobody else has
-// done so meanwhile.
-func (c *container) removeEnded() error {
+// removeEnded removes a container whose lock we may have let go, if nobody else
+// has done so meanwhile, and runs its last hooks.
+func (r *Runtime) removeEnded(c *container) error {
 	err := c.relock()
 	switch {
 	case errors.Is(err, ErrNotExist):
@@ -86,6 +86,7 @@ func (c *container) removeEnded() error {
 	case err != nil:
 		return errors.Join(err, c.close())
 	}
+	r.poststop(&c.Record)
 	return c.remove()
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"airplant/internal/sys"
+	"airplant/lifecycle/plan"
 
 	"github.com/go-json-experiment/json"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -34,6 +35,7 @@ const stateVersion = 1
 
 const (
 	stateFile   = "state.json"
+	makingFile  = "creating.json" // what state.json is called until the container is made
 	startSocket = "start"
 )
 
@@ -57,6 +59,8 @@ type Record struct {
 	BootID    string `json:"bootID,omitempty"`
 	OwnPIDs   bool   `json:"ownPIDs"` // it has a pid namespace of its own
 	Paused    bool   `json:"paused,omitzero"`
+
+	making bool // it is not made yet, or its creator has died
 }
 
 // container is an open and locked container folder.
@@ -102,22 +106,37 @@ func (r *Runtime) add(id string) (*container, error) {
 	return c, nil
 }
 
-// lock opens a container's folder and takes its lock.
-func (r *Runtime) lock(id string) (*container, error) {
+// folder opens a container's folder, without its lock.
+func (r *Runtime) folder(id string) (*container, error) {
 	if err := checkID(id); err != nil {
 		return nil, err
 	}
 	path := filepath.Join(r.Root, id)
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, fmt.Errorf("%w: %s", ErrNotExist, id)
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return &container{path: path, dir: os.NewFile(uintptr(fd), path)}, nil
+}
+
+// lock opens a container's folder and takes its lock. For one that is in the
+// making it waits only a while: a hook may keep it so for ever.
+func (r *Runtime) lock(id string) (*container, error) {
 	for {
-		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if errors.Is(err, unix.ENOENT) {
-			return nil, fmt.Errorf("%w: %s", ErrNotExist, id)
-		}
+		c, err := r.folder(id)
 		if err != nil {
-			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+			return nil, err
 		}
-		c := &container{path: path, dir: os.NewFile(uintptr(fd), path)}
-		if err = c.relock(); err == nil {
+		if errors.Is(unix.Flock(int(c.dir.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK) {
+			_, _, err = r.made(id)
+		}
+		if err == nil {
+			err = c.relock()
+		}
+		if err == nil {
 			return c, nil
 		}
 		if closed := c.close(); closed != nil || !errors.Is(err, ErrNotExist) {
@@ -139,13 +158,56 @@ func (r *Runtime) open(id string) (*container, error) {
 	return c, nil
 }
 
+// made looks at a container once it is made: its creator takes milliseconds, but
+// for hooks.
+func (r *Runtime) made(id string) (Record, specs.ContainerState, error) {
+	for start := time.Now(); ; time.Sleep(time.Millisecond) {
+		rec, status, err := r.look(id)
+		if err != nil || status != specs.StateCreating {
+			return rec, status, err
+		}
+		patience := 10 * time.Second
+		if plan.HooksOnCreate(rec.Hooks) {
+			patience = time.Second / 4
+		}
+		if time.Since(start) > patience {
+			return rec, status, fmt.Errorf("%w: container %s is creating", ErrState, id)
+		}
+	}
+}
+
+// look reads a container's record, without its lock, and finds its state of the
+// runtime-spec.
+func (r *Runtime) look(id string) (Record, specs.ContainerState, error) {
+	unlocked := false
+	for {
+		rec, err := r.read(id)
+		switch {
+		case err != nil:
+			return rec, "", err
+		case rec.PID != 0 && !rec.making || unlocked:
+			return rec, r.held(&rec), nil
+		case r.locked(id):
+			return rec, specs.StateCreating, nil
+		}
+		// It was completed meanwhile, or its creator has died.
+		unlocked = true
+	}
+}
+
 // read reads a container's state without its lock: it is replaced by rename.
-func (r *Runtime) read(id string) (Record, error) {
-	var rec Record
+func (r *Runtime) read(id string) (rec Record, err error) {
 	if err := checkID(id); err != nil {
 		return rec, err
 	}
-	text, err := sys.ReadFile(filepath.Join(r.Root, id, stateFile))
+	var text []byte
+	var from string
+	// The second name becomes the first when the container is made.
+	for _, from = range []string{stateFile, makingFile, stateFile} {
+		if text, err = sys.ReadFile(filepath.Join(r.Root, id, from)); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Lstat(filepath.Join(r.Root, id)); err == nil {
 			return Record{ID: id}, nil
@@ -161,6 +223,7 @@ func (r *Runtime) read(id string) (Record, error) {
 	if rec.Version > stateVersion {
 		return rec, fmt.Errorf("the state of %s has format %d, made by a newer airplant; this one knows up to %d", id, rec.Version, stateVersion)
 	}
+	rec.making = from == makingFile
 	return rec, nil
 }
 
@@ -172,15 +235,24 @@ func (c *container) save() error {
 		return err
 	}
 	name := filepath.Join(c.path, stateFile)
+	if c.making {
+		name = filepath.Join(c.path, makingFile)
+	}
 	if err := os.WriteFile(name+".new", text, 0o600); err != nil {
 		return err
 	}
 	return os.Rename(name+".new", name)
 }
 
+// complete makes known that the container is made.
+func (c *container) complete() error {
+	c.making = false
+	return os.Rename(filepath.Join(c.path, makingFile), filepath.Join(c.path, stateFile))
+}
+
 // remove removes the container's folder and lets go of its lock.
 func (c *container) remove() error {
-	for _, name := range []string{startSocket, stateFile, stateFile + ".new"} {
+	for _, name := range []string{startSocket, makingFile, makingFile + ".new", stateFile, stateFile + ".new"} {
 		if err := os.Remove(filepath.Join(c.path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return errors.Join(err, c.close())
 		}
@@ -226,22 +298,17 @@ func startTime(pid int) (uint64, error) {
 	return strconv.ParseUint(f[19], 10, 64)
 }
 
-// status finds the container's state of the runtime-spec.
-func (r *Runtime) status(rec *Record) specs.ContainerState {
-	if rec.PID == 0 {
-		if r.locked(rec.ID) {
-			return specs.StateCreating
-		}
-		return specs.StateStopped // its creator died
-	}
-	if !alive(rec) {
+// held is the status of a container whose lock is ours.
+func (r *Runtime) held(rec *Record) specs.ContainerState {
+	// Without a creator it cannot be made any more.
+	if rec.PID == 0 || rec.making || !alive(rec) {
 		return specs.StateStopped
-	}
-	if _, err := os.Lstat(filepath.Join(r.Root, rec.ID, startSocket)); err == nil {
-		return specs.StateCreated
 	}
 	if rec.Paused {
 		return StatePaused
+	}
+	if _, err := os.Lstat(filepath.Join(r.Root, rec.ID, startSocket)); err == nil {
+		return specs.StateCreated
 	}
 	return specs.StateRunning
 }

@@ -59,11 +59,6 @@ func (c *ociExec) exec(e *env, g *ociGlobals) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if s, err := r.State(c.ID); err != nil {
-		return 0, err
-	} else if s.Status == specs.StateStopped || s.Status == specs.StateCreating || s.Status == lifecycle.StatePaused && !c.IgnorePaused {
-		return 0, fmt.Errorf("%w: cannot exec in a container that is %s", lifecycle.ErrState, s.Status)
-	}
 	process, err := c.process(r)
 	if err != nil {
 		return 0, err
@@ -77,7 +72,7 @@ func (c *ociExec) exec(e *env, g *ociGlobals) (int, error) {
 
 // process is the process of a file, or the container's with what flags change.
 func (c *ociExec) process(r *lifecycle.Runtime) (*specs.Process, error) {
-	configured, err := r.Process(c.ID)
+	configured, err := r.Process(c.ID, c.IgnorePaused)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,16 @@
+package main_test
+
+// What differs from runc in many places.
+const (
+	unknown = "runc records a container after these hooks, and does not know it yet"
+)
+
+// stateNotes explain where airplant differs from runc, by verb and state.
+var stateNotes = map[string]string{
+	"state, creating":                 unknown,
+	"list, creating":                  unknown,
+	"spec, creating":                  unknown,
+	"features, creating":              unknown,
+	"delete -f, creating":             "runc reports success and removes nothing; whoever creates the container has to end",
+	"exec --ignore-paused -d, paused": "runc's process joins the frozen cgroup and is never seen to begin",
+}

@@ -244,7 +244,9 @@ func (s *Store) changeNames(ctx context.Context, change func() error) error {
 	for _, r := range records {
 		d := r.Manifest
 		d.Platform = &r.Platform
-		d.Annotations = map[string]string{v1.AnnotationRefName: r.Name}
+		if !strings.HasPrefix(r.Name, untagged) {
+			d.Annotations = map[string]string{v1.AnnotationRefName: r.Name}
+		}
 		index.Manifests = append(index.Manifests, d)
 	}
 	text, err := json.Marshal(index)
@@ -255,12 +257,11 @@ func (s *Store) changeNames(ctx context.Context, change func() error) error {
 }
 
 func (s *Store) writeRecord(ctx context.Context, r *record) error {
-	text, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
 	return s.changeNames(ctx, func() error {
-		if err := s.replace(filepath.Join(namesDir, recordFile(r.Name, r.Platform)), text); err != nil {
+		if err := s.displace(r); err != nil {
+			return err
+		}
+		if err := s.putRecord(r); err != nil {
 			return err
 		}
 		return syncDir(s.path(namesDir))

@@ -39,6 +39,8 @@ type BoxRecord struct {
 	ID      string `json:"id"`
 	Name    string `json:"name"`
 	Image   string `json:"image"`
+	// ImageID is the digest of the image's configuration, if it has one.
+	ImageID string `json:"imageID,omitempty"`
 	// Layers are directories of the image store that must stay.
 	Layers []string `json:"layers,omitempty"`
 	// Remove: the container goes when its program has ended.

@@ -1,6 +1,5 @@
-// Command airplant-pull pulls one image. It is not for people: airplant carries
-// it, and runs it in the user namespace of its image store with a request in
-// JSON as its only argument.
+// Command airplant-pull is what airplant carries for the work of package errand.
+// It is not for people: airplant runs it with a verb and a request in JSON.
 package main
 
 import (
@@ -12,9 +11,8 @@ import (
 	"strings"
 
 	"airplant/image"
-	"airplant/image/puller"
+	"airplant/image/errand"
 
-	"github.com/go-json-experiment/json"
 	"golang.org/x/sys/unix"
 )
 
@@ -30,14 +28,16 @@ func main() {
 }
 
 func run() error {
-	if len(os.Args) != 2 {
+	if len(os.Args) < 2 {
 		return errors.New("airplant-pull is started by airplant alone")
 	}
-	var r image.Request
-	if err := json.Unmarshal([]byte(os.Args[1]), &r); err != nil {
-		return err
+	request := ""
+	if len(os.Args) > 2 {
+		request = os.Args[2]
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
-	return puller.Run(ctx, r, os.Getenv, os.Stdout, os.Stderr)
+	return errand.Run(ctx, os.Args[1], []byte(request), errand.World{
+		Getenv: os.Getenv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+	})
 }

@@ -1,15 +1,12 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"strings"
-	"text/tabwriter"
-	"time"
 
 	"airplant/image"
 	"airplant/lifecycle"
@@ -80,70 +77,6 @@ func (e *env) store() (*image.Store, error) {
 		return nil, err
 	}
 	return image.Open(h.Data)
-}
-
-type imagesCmd struct {
-	Quiet bool `short:"q" help:"Print ids only."`
-	JSON  bool `name:"json" help:"Print JSON."`
-}
-
-func (c *imagesCmd) Run(e *env) error {
-	store, err := e.store()
-	if err != nil {
-		return err
-	}
-	list, err := store.Images()
-	if err != nil {
-		return err
-	}
-	switch {
-	case c.JSON:
-		return printJSON(e, list)
-	case c.Quiet:
-		for _, i := range list {
-			fmt.Fprintln(e.stdout, i.ConfigDigest)
-		}
-		return nil
-	}
-	w := tabwriter.NewWriter(e.stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprint(w, "IMAGE\tID\tPLATFORM\tPULLED\tSIZE\n")
-	for _, i := range list {
-		fmt.Fprintf(w, "%s\t%.12s\t%s/%s\t%s\t%s\n", i.Name, i.ConfigDigest.Encoded(), i.Platform.OS, i.Platform.Architecture, i.Pulled.Local().Format(time.DateTime), image.Bytes(i.Size))
-	}
-	return w.Flush()
-}
-
-type rmiCmd struct {
-	Images []string `arg:"" help:"Images to remove."`
-}
-
-func (c *rmiCmd) Run(e *env) error {
-	if !e.worker {
-		return e.inWorker(append([]string{"rmi", "--"}, c.Images...)...)
-	}
-	h, err := e.home()
-	if err != nil {
-		return err
-	}
-	store, err := image.Open(h.Data)
-	if err != nil {
-		return err
-	}
-	inUse, err := h.LayersInUse()
-	if err != nil {
-		return err
-	}
-	for _, name := range c.Images {
-		ref, err := parseReference(name)
-		if err == nil {
-			err = store.Remove(context.Background(), ref, inUse)
-		}
-		if err != nil {
-			return err
-		}
-		fmt.Fprintln(e.stdout, "removed", name)
-	}
-	return nil
 }
 
 type systemCmd struct {

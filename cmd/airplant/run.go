@@ -49,6 +49,7 @@ type box struct {
 	lifecycle.RunOptions
 	spec  *specs.Spec
 	image string // what it is made of, for container.json
+	id    string // of the image
 	layer []string
 }
 
@@ -135,7 +136,7 @@ func (c *runCmd) launch(e *env, h lifecycle.Home, b *box) (err error) {
 	if name == "" {
 		name = id[:12]
 	}
-	made, err := h.NewBox(lifecycle.BoxRecord{ID: id, Name: name, Image: b.image, Layers: b.layer, Remove: c.Rm})
+	made, err := h.NewBox(lifecycle.BoxRecord{ID: id, Name: name, Image: b.image, ImageID: b.id, Layers: b.layer, Remove: c.Rm})
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func (c *runCmd) fromImage(e *env, b *box, user string) (release func(), err err
 	if user != "" && c.User == "" {
 		o.User = user
 	}
-	b.image, b.layer = img.Name, img.Layers
+	b.image, b.id, b.layer = img.Name, string(img.ConfigDigest), img.Layers
 	if b.Overlay, err = fsfuse.NewOverlay(img.Layers); err != nil {
 		return release, err
 	}

@@ -49,7 +49,7 @@ func (r *Repository) login(ctx context.Context, challenges []string) error {
 	}
 	r.client.mu.Lock()
 	defer r.client.mu.Unlock()
-	r.client.header[r.base] = header
+	r.client.header[r.key()] = header
 	return nil
 }
 
@@ -75,8 +75,11 @@ func (r *Repository) token(ctx context.Context, params map[string]string, cred C
 	if s := params["service"]; s != "" {
 		query.Set("service", s)
 	}
-	// Ask for reading this repository, whatever the challenge proposes.
-	query.Set("scope", "repository:"+r.name+":pull")
+	// Ask for what is going to be done, whatever the challenge proposes.
+	query.Del("scope")
+	for _, scope := range r.scopes {
+		query.Add("scope", scope)
+	}
 	realm.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, realm.String(), nil)
 	if err != nil {

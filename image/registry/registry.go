@@ -110,14 +110,21 @@ type Repository struct {
 	name   string
 	base   string
 	scheme string
+	scopes []string // what is asked of a token server
 }
+
+// key is what an Authorization header is remembered by.
+func (r *Repository) key() string { return r.base + " " + strings.Join(r.scopes, " ") }
 
 // Repository returns the repository called name of the registry at host,
 // which may contain a port.
 func (c *Client) Repository(host, name string) *Repository {
 	base := BaseURL(host)
 	scheme, _, _ := strings.Cut(base, ":")
-	return &Repository{client: c, host: host, name: name, scheme: scheme, base: base + name + "/"}
+	return &Repository{
+		client: c, host: host, name: name, scheme: scheme, base: base + name + "/",
+		scopes: []string{"repository:" + name + ":pull"},
+	}
 }
 
 // BaseURL is where the interface of a registry begins.
@@ -185,7 +192,7 @@ func (r *Repository) get(ctx context.Context, url, accept string) (*http.Respons
 		}
 		req.Header.Set("Accept", accept)
 		req.Header.Set("User-Agent", "airplant")
-		if h := r.client.cached(r.base); h != "" {
+		if h := r.client.cached(r.key()); h != "" {
 			req.Header.Set("Authorization", h)
 		}
 		resp, err := r.client.http.Do(req)

@@ -48,6 +48,7 @@ var layers = []layer{
 	{"internal/birth", 10},
 	{"internal/nofile", 0},
 	{"internal/sys", 0},
+	{"internal/table", 0},
 }
 
 // testOnly are the trees that the program must not contain, and that only

@@ -1,0 +1,51 @@
+// Package errand is what the program that airplant carries does for it: all
+// that needs a registry client, compression or templates, whose package
+// initialisation every start of airplant itself would pay for.
+//
+// An errand is a verb and a request in JSON. All but the printing of tables
+// run in namespace P, where the files of all our ids can be read and written.
+package errand
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"airplant/image"
+	"airplant/image/puller"
+	"airplant/internal/table/template"
+
+	"github.com/go-json-experiment/json"
+)
+
+// World is what errands know of the outside.
+type World struct {
+	Getenv         func(string) string
+	Stdin          *os.File
+	Stdout, Stderr io.Writer
+}
+
+// Run does one errand. Results go to standard output, progress to standard
+// error.
+func Run(ctx context.Context, verb string, request []byte, w World) error {
+	switch verb {
+	case "format":
+		return template.Read(w.Stdin, w.Stdout)
+	case "pull":
+		return with(request, func(r *image.Request) error {
+			return puller.Run(ctx, *r, w.Getenv, w.Stdout, w.Stderr)
+		})
+	}
+	return fmt.Errorf("unknown errand %q", verb)
+}
+
+// with reads a request and acts on it.
+func with[T any](request []byte, act func(*T) error) error {
+	r := new(T)
+	if err := json.Unmarshal(request, r); err != nil {
+		return errors.Join(errors.New("request"), err)
+	}
+	return act(r)
+}

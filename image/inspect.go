@@ -24,7 +24,7 @@ type Details struct {
 	Config       map[string]any
 	Architecture string
 	Variant      string
-	Os           string //nolint:staticcheck // docker's name
+	Os           string
 	Size         int64
 	GraphDriver  struct {
 		Name string

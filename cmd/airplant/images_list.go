@@ -152,8 +152,13 @@ func since(d time.Duration) string {
 		size time.Duration
 		from int
 	}{
-		{"year", 365 * 24 * time.Hour, 2}, {"month", 30 * 24 * time.Hour, 2}, {"week", 7 * 24 * time.Hour, 2},
-		{"day", 24 * time.Hour, 2}, {"hour", time.Hour, 2}, {"minute", time.Minute, 2}, {"second", time.Second, 1},
+		{"year", 365 * 24 * time.Hour, 2},
+		{"month", 30 * 24 * time.Hour, 2},
+		{"week", 7 * 24 * time.Hour, 2},
+		{"day", 24 * time.Hour, 2},
+		{"hour", time.Hour, 2},
+		{"minute", time.Minute, 2},
+		{"second", time.Second, 1},
 	} {
 		if n := int(d / u.size); n >= u.from {
 			if n == 1 {

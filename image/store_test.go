@@ -319,7 +319,8 @@ func TestPolicy(t *testing.T) {
 		t.Errorf("changed: %+v, %v", second, err)
 	}
 	list, err := s.Images()
-	if err != nil || len(list) != 1 || list[0].Name != ref.String() {
+	// The newer one has the name, and the older one none.
+	if err != nil || len(list) != 2 || list[0].Name != ref.String() || !list[1].Untagged() || list[1].ManifestDigest != first.ManifestDigest {
 		t.Errorf("images %+v, %v", list, err)
 	}
 }

@@ -38,16 +38,27 @@ type newborn struct {
 	console   *os.File // our end, where the terminal is ours to relay
 	target    *os.File // pidfd of a container to enter; not ours to close
 	stdin     *os.File // of a hook; not ours to close
+	failure   *os.File // takes what fails under a seccomp filter
+	agent     *os.File // answers for the filter, as listener says
+	listener  *Listener
+	record    *Record // of the container that is entered
 	warn      func(error)
 }
 
 // close closes the descriptors; the process lives on.
 func (b *newborn) close() error {
-	err := errors.Join(b.reports.Close(), b.child.PidFD.Close(), b.child.Free())
-	if b.console != nil {
-		err = errors.Join(err, b.console.Close())
+	return errors.Join(b.reports.Close(), b.child.PidFD.Close(), b.child.Free(), b.closeMore())
+}
+
+// closeMore closes the descriptors that not every process has.
+func (b *newborn) closeMore() error {
+	var errs []error
+	for _, f := range []*os.File{b.console, b.failure, b.agent} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 // bear makes a container up to the point where its process waits for start,
@@ -77,6 +88,12 @@ func (r *Runtime) bear(id string, spec *specs.Spec, o *CreateOptions, wait bool,
 			r.poststop(&c.Record)
 		}
 	}()
+	b.listener = listenerOf(spec, o.Bundle)
+	if !wait {
+		if b.agent, err = b.listener.dial(); err != nil {
+			return nil, err
+		}
+	}
 	if err := b.fork(o); err != nil {
 		return nil, err
 	}
@@ -86,6 +103,10 @@ func (r *Runtime) bear(id string, spec *specs.Spec, o *CreateOptions, wait bool,
 	c.Record = Record{
 		ID: id, Bundle: o.Bundle, Rootfs: rootfs(spec, o.Bundle), Created: time.Now().UTC(),
 		Annotations: spec.Annotations, Owner: os.Geteuid(), OwnPIDs: ownPIDs(spec), Hooks: spec.Hooks, making: true,
+		Listener: b.listener, ExecveAt: p.ExecveAt(),
+	}
+	if err := c.keepFilter(p.Filter()); err != nil {
+		return nil, err
 	}
 	if err := c.started(b.child.PID); err != nil {
 		return nil, b.because(err)
@@ -193,6 +214,8 @@ func (b *newborn) openOne(name birth.Input, o *CreateOptions) (theirs *os.File, 
 		theirs, err = duplicate(b.target)
 	case name == plan.Stdin:
 		theirs, err = duplicate(b.stdin)
+	case name == plan.Failure:
+		theirs, err = b.shareFailure()
 	case name == plan.Executable:
 		theirs, err = birth.Memfd()
 	}
@@ -263,9 +286,7 @@ func (b *newborn) discard(pidFile string) error {
 	if b.reports != nil {
 		errs = append(errs, b.reports.Close())
 	}
-	if b.console != nil {
-		errs = append(errs, b.console.Close())
-	}
+	errs = append(errs, b.closeMore())
 	if pidFile != "" {
 		if err := os.Remove(pidFile); !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)

@@ -10,6 +10,7 @@ import (
 	"airplant/internal/birth"
 	"airplant/lifecycle/plan"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,9 +27,11 @@ func socketPair() (ours, theirs *os.File, err error) {
 // hear reads the child's next word, or io.EOF when it has executed its program
 // or died, and io.ErrUnexpectedEOF when it surely died. That the program cannot
 // be executed is a [CommandError]. Notices are handed on as warnings.
-func (b *newborn) hear() (birth.Told, error) {
+func (b *newborn) hear() (birth.Told, error) { return b.hearOn(b.reports) }
+
+func (b *newborn) hearOn(reports io.Reader) (birth.Told, error) {
 	for {
-		told, err := b.hearOne()
+		told, err := b.hearOne(reports)
 		if told.Notice == "" || err != nil {
 			return told, err
 		}
@@ -42,14 +45,17 @@ func (b *newborn) warning(text string) {
 	}
 }
 
-func (b *newborn) hearOne() (birth.Told, error) {
-	told, err := b.plan.ReadReport(b.reports)
+func (b *newborn) hearOne(reports io.Reader) (birth.Told, error) {
+	told, err := b.plan.ReadReport(reports)
 	if errors.Is(err, unix.ECONNRESET) {
 		// The child has died with something from us unread, of which the kernel
 		// tells before it gives what the child wrote.
-		if told, err = b.plan.ReadReport(b.reports); errors.Is(err, io.EOF) {
+		if told, err = b.plan.ReadReport(reports); errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = b.silent(err)
 	}
 	var report *birth.Error
 	if errors.As(err, &report) && b.plan.IsCommand(report.Index) {
@@ -67,7 +73,7 @@ func (b *newborn) because(err error) error {
 		if n, _ := unix.Poll(p[:], 0); n != 1 {
 			return err
 		}
-		switch told, report := b.hearOne(); {
+		switch told, report := b.hearOne(b.reports); {
 		case report == nil && told.Notice != "":
 			b.warning(told.Notice)
 		case report == nil, errors.Is(report, io.EOF), errors.Is(report, io.ErrUnexpectedEOF):
@@ -78,19 +84,39 @@ func (b *newborn) because(err error) error {
 	}
 }
 
+var errKilled = errors.New("the container's process was killed while it was set up")
+
 // await reads the child's word: that it is ready, or, by the end of file, that
 // it has executed its program.
 func (b *newborn) await(wait bool) error {
+	if b.agent != nil {
+		err := b.handOver()
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			err = errKilled
+		}
+		if err != nil {
+			return err
+		}
+	}
 	told, err := b.hear()
 	switch {
 	case wait && err == nil && told.Point == plan.Ready, !wait && errors.Is(err, io.EOF):
 		return nil
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.New("the container's process was killed while it was set up")
+		return errKilled
 	case err == nil:
 		return fmt.Errorf("the container's process sent an unknown message %d", told.Point)
 	}
 	return err
+}
+
+// handOver gives the agent the filter's listener.
+func (b *newborn) handOver() error {
+	rec, status := b.record, specs.StateRunning
+	if b.container != nil {
+		rec, status = &b.container.Record, specs.StateCreating
+	}
+	return b.listener.handOver(b.reports, b.agent, b.hearOn, processState(rec, status, b.child.PID))
 }
 
 // inFolder is a socket's address that is short whatever the folder's path is:
@@ -136,12 +162,21 @@ func dialConsole(path string) (*os.File, error) {
 	return f, nil
 }
 
-func connect(kind int, to unix.Sockaddr) (*os.File, error) {
+func connect(kind int, to unix.Sockaddr) (*os.File, error) { return connectIn(kind, to, 0) }
+
+// connectIn waits some seconds at most, and so do writes to the socket; for ever
+// if they are 0 (socket(7), SO_SNDTIMEO).
+func connectIn(kind int, to unix.Sockaddr, seconds int64) (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
 	f := os.NewFile(uintptr(fd), "socket")
+	if seconds > 0 {
+		if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Sec: seconds}); err != nil {
+			return nil, errors.Join(os.NewSyscallError("setsockopt", err), f.Close())
+		}
+	}
 	for {
 		if err = unix.Connect(fd, to); err != unix.EINTR {
 			break

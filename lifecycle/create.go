@@ -11,6 +11,7 @@ import (
 	"airplant/internal/birth"
 	"airplant/internal/sys"
 	"airplant/lifecycle/plan"
+	"airplant/lifecycle/seccomp"
 
 	"github.com/go-json-experiment/json"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -81,9 +82,13 @@ func (r *Runtime) Plan(spec *specs.Spec, o *CreateOptions, wait bool) (*plan.Pla
 	if o.Overlay == nil && spec.Process != nil && spec.Root != nil && !slices.ContainsFunc(spec.Process.Env, isHome) {
 		host.Home = homeOf(spec.Process.User.UID, rootfs(spec, o.Bundle))
 	}
+	var filter func() (*seccomp.Filter, error)
+	if spec.Linux != nil {
+		filter = r.filterOf(spec.Linux.Seccomp)
+	}
 	return plan.New(spec, &host, &plan.Options{
 		Bundle: o.Bundle, Wait: wait, PreserveFDs: o.PreserveFDs, ListenFDs: o.ListenFDs,
-		NoPivot: o.NoPivot, NoNewKeyring: o.NoNewKeyring, DieWithParent: o.DieWithParent, Overlay: o.Overlay,
+		NoPivot: o.NoPivot, NoNewKeyring: o.NoNewKeyring, DieWithParent: o.DieWithParent, Overlay: o.Overlay, Filter: filter,
 	})
 }
 

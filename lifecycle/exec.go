@@ -90,17 +90,21 @@ func (r *Runtime) enter(rec *Record, process *specs.Process, o *ExecOptions) (_ 
 	host := *common
 	host.Home = homeOf(process.User.UID, "/proc/"+strconv.Itoa(rec.PID)+"/root")
 	p, err := plan.NewExec(process, &host, &plan.Options{
-		PreserveFDs: o.PreserveFDs, ListenFDs: o.ListenFDs, NoNewKeyring: true,
+		PreserveFDs: o.PreserveFDs, ListenFDs: o.ListenFDs, NoNewKeyring: true, Filter: r.keptFilter(rec),
 	}, inside)
 	if err != nil {
 		return nil, err
 	}
 	b := &newborn{plan: p, inject: birth.NoFail(), target: target, warn: r.Warn}
+	b.record, b.listener = rec, rec.Listener
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.discard(o.PidFile))
 		}
 	}()
+	if b.agent, err = b.listener.dial(); err != nil {
+		return nil, err
+	}
 	if err := b.fork(&CreateOptions{ConsoleSocket: o.ConsoleSocket}); err != nil {
 		return nil, err
 	}

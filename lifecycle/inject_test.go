@@ -70,7 +70,8 @@ func failing(t *testing.T, m userns.Map) (*specs.Spec, *CreateOptions) {
 		Unprivileged(spec, m)
 		p.User.UID, p.User.GID = m.UIDs[0].ContainerID, m.GIDs[0].ContainerID
 	}
-	l.Resources = nil
+	l.Resources, p.NoNewPrivileges = nil, false
+	l.Seccomp = &specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{{Names: []string{"write", "exit_group"}, Action: specs.ActErrno}}}
 	l.Sysctl = map[string]string{"net.ipv4.ip_default_ttl": "63"}
 	l.MaskedPaths, l.ReadonlyPaths = []string{"/proc/kcore", "/sys/firmware", "/none"}, []string{"/proc/sys"}
 	spec.Mounts = slices.DeleteFunc(spec.Mounts, func(m specs.Mount) bool { return m.Destination == "/dev/shm" || m.Destination == "/dev/mqueue" })

@@ -36,6 +36,8 @@ import (
 type Runtime struct {
 	// Root holds a folder for each container.
 	Root string
+	// Filters is a folder that keeps compiled seccomp filters; none if empty.
+	Filters string
 	// Warn is told what went wrong without making the operation fail, and what
 	// was done in place of something better. It may be nil.
 	Warn func(error)

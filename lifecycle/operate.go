@@ -74,11 +74,32 @@ func (c *container) sendStart() error {
 	if err := os.Remove(filepath.Join(c.path, startSocket)); err != nil {
 		return err
 	}
+	agent, err := c.Listener.dial()
+	if err != nil {
+		return err
+	}
+	if agent != nil {
+		defer agent.Close()
+	}
 	// A process that has ended says why before its end of the socket closes.
 	_, told := conn.Write([]byte{0})
 	// The plan is not known here any more, so the report names no instruction;
 	// only execve and the little around it can fail by now.
-	_, err = (&birth.Program{}).ReadReport(conn)
+	hear := (&birth.Program{}).ReadReport
+	if agent != nil && told == nil {
+		err = c.Listener.handOver(conn, agent, hear, processState(&c.Record, specs.StateCreated, c.PID))
+		if errors.Is(err, io.EOF) {
+			told = errKilled
+		} else if err != nil {
+			return fmt.Errorf("start %s: %w", c.ID, err)
+		}
+	}
+	_, err = hear(conn)
+	if errors.Is(err, io.EOF) {
+		if err := c.startFailed(); err != nil {
+			return err
+		}
+	}
 	var report *birth.Error
 	switch {
 	case errors.Is(err, io.EOF) && told == nil:

@@ -59,6 +59,12 @@ type Record struct {
 	BootID    string `json:"bootID,omitempty"`
 	OwnPIDs   bool   `json:"ownPIDs"` // it has a pid namespace of its own
 	Paused    bool   `json:"paused,omitzero"`
+	// Filtered: the folder has the seccomp filter of all the container's
+	// processes, whose agent is Listener. ExecveAt is the plan's instruction that
+	// executes the program.
+	Filtered bool      `json:"filtered,omitzero"`
+	Listener *Listener `json:"listener,omitempty"`
+	ExecveAt int       `json:"execveAt,omitzero"`
 
 	making bool // it is not made yet, or its creator has died
 }
@@ -252,7 +258,7 @@ func (c *container) complete() error {
 
 // remove removes the container's folder and lets go of its lock.
 func (c *container) remove() error {
-	for _, name := range []string{startSocket, makingFile, makingFile + ".new", stateFile, stateFile + ".new"} {
+	for _, name := range []string{startSocket, filterFile, failureFile, makingFile, makingFile + ".new", stateFile, stateFile + ".new"} {
 		if err := os.Remove(filepath.Join(c.path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return errors.Join(err, c.close())
 		}

@@ -130,7 +130,17 @@ func (g *ociGlobals) runtime(e *env) (_ *lifecycle.Runtime, err error) {
 	} else {
 		root, err = filepath.Abs(root)
 	}
-	return &lifecycle.Runtime{Root: root, Warn: e.warn}, err
+	return &lifecycle.Runtime{Root: root, Filters: e.filters(), Warn: e.warn}, err
+}
+
+// filters is the folder of compiled seccomp filters. Without one they are
+// compiled each time.
+func (e *env) filters() string {
+	dir, err := lifecycle.DefaultRoot(e.getenv("XDG_RUNTIME_DIR"), "seccomp")
+	if err != nil {
+		return ""
+	}
+	return dir
 }
 
 // bundleFlags are common to create and run.

@@ -84,7 +84,6 @@ func (s *story) podman(ts *testscript.TestScript, _ []string) {
 	for name, text := range map[string]string{
 		"CONTAINERS_CONF": `[containers]
 netns = "none"
-seccomp_profile = "unconfined"
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"

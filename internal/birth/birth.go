@@ -64,9 +64,10 @@ type Instr struct {
 	Call  Call
 	Args  []Arg
 
-	save   *Data
-	saveAt int
-	ranges []jump
+	save      *Data
+	saveAt    int
+	toReports bool
+	ranges    []jump
 }
 
 // Mark is a place in a section that instructions jump to.
@@ -120,6 +121,15 @@ func (i *Instr) Into(cell *Data) *Instr {
 // IntoAt stores the result at the given offset of a structure.
 func (i *Instr) IntoAt(d *Data, off int) *Instr {
 	i.save, i.saveAt = d, off
+	return i
+}
+
+// IntoReports takes the result for the address of memory that is shared with
+// the parent. From then on a failure is stored there, and not written to the
+// [Report] input, which may be no call that the process is still allowed. The
+// parent reads it with [Program.ReadSilent].
+func (i *Instr) IntoReports() *Instr {
+	i.toReports = true
 	return i
 }
 

@@ -121,6 +121,39 @@ func TestFailureIsReported(t *testing.T) {
 	}
 }
 
+// TestSilentReport: memory takes the report, and no call.
+func TestSilentReport(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "report")
+	if err := os.WriteFile(file, make([]byte, MessageLen), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var p Program
+	fd, memory := Cell("fd"), Cell("memory")
+	p.Main.Do("open", Openat, Int(unix.AT_FDCWD), Str(file), Int(unix.O_RDWR), Int(0)).Into(fd)
+	p.Main.Do("share memory", Mmap, Int(0), Int(MessageLen), Int(unix.PROT_READ|unix.PROT_WRITE), Int(unix.MAP_SHARED), Load(fd), Int(0)).Into(memory)
+	p.Main.Do("report there", Value, Load(memory)).IntoReports()
+	p.Main.Do("fail", Close, Int(-1))
+	_, report := run(t, &p, NoFail())
+	if !errors.Is(report, io.EOF) {
+		t.Errorf("a report was written: %v", report)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	e, ok := errors.AsType[*Error](p.ReadSilent(f))
+	if !ok || e.Index != 3 || e.Errno != unix.EBADF || e.Label != "fail" {
+		t.Errorf("report: %+v", e)
+	}
+	if err := os.WriteFile(file, make([]byte, MessageLen), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.ReadSilent(f); !errors.Is(err, io.EOF) {
+		t.Errorf("without a failure: %v", err)
+	}
+}
+
 func TestInjectedFailure(t *testing.T) {
 	var p Program
 	p.Prelude.Do("nothing", Value, Int(0)) // shifts the index

@@ -16,6 +16,7 @@ const (
 	headerSize      = uint64(unsafe.Sizeof(header{}))
 	instructionSize = uint64(unsafe.Sizeof(instruction{}))
 	branchSize      = uint64(unsafe.Sizeof(branch{}))
+	silentOffset    = uint64(unsafe.Offsetof(header{}.silent))
 )
 
 // Assembly: see interp_GOARCH.s.

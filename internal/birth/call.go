@@ -24,6 +24,7 @@ const (
 	Dup3             = Call(unix.SYS_DUP3)
 	Execve           = Call(unix.SYS_EXECVE)
 	Execveat         = Call(unix.SYS_EXECVEAT)
+	Exit             = Call(unix.SYS_EXIT)
 	ExitGroup        = Call(unix.SYS_EXIT_GROUP)
 	Faccessat2       = Call(unix.SYS_FACCESSAT2)
 	Fchdir           = Call(unix.SYS_FCHDIR)
@@ -40,6 +41,7 @@ const (
 	Keyctl           = Call(unix.SYS_KEYCTL)
 	Mkdirat          = Call(unix.SYS_MKDIRAT)
 	Mknodat          = Call(unix.SYS_MKNODAT)
+	Mmap             = Call(unix.SYS_MMAP)
 	Mount            = Call(unix.SYS_MOUNT)
 	MountSetattr     = Call(unix.SYS_MOUNT_SETATTR)
 	MoveMount        = Call(unix.SYS_MOVE_MOUNT)
@@ -68,6 +70,7 @@ const (
 	Wait4            = Call(unix.SYS_WAIT4)
 	IoprioSet        = Call(unix.SYS_IOPRIO_SET)
 	Personality      = Call(unix.SYS_PERSONALITY)
+	SchedYield       = Call(unix.SYS_SCHED_YIELD)
 	SchedSetaffinity = Call(unix.SYS_SCHED_SETAFFINITY)
 	SchedSetattr     = Call(unix.SYS_SCHED_SETATTR)
 	SetMempolicy     = Call(unix.SYS_SET_MEMPOLICY)
@@ -100,6 +103,8 @@ func (c Call) String() string {
 		return "execve"
 	case Execveat:
 		return "execveat"
+	case Exit:
+		return "exit"
 	case ExitGroup:
 		return "exit_group"
 	case Faccessat2:
@@ -132,6 +137,8 @@ func (c Call) String() string {
 		return "mkdirat"
 	case Mknodat:
 		return "mknodat"
+	case Mmap:
+		return "mmap"
 	case Mount:
 		return "mount"
 	case MountSetattr:
@@ -188,6 +195,8 @@ func (c Call) String() string {
 		return "ioprio_set"
 	case Personality:
 		return "personality"
+	case SchedYield:
+		return "sched_yield"
 	case SchedSetaffinity:
 		return "sched_setaffinity"
 	case SchedSetattr:

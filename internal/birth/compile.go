@@ -66,7 +66,7 @@ func encode(s *Section, base uint64, first int, in Inputs, opts Options) (code, 
 	if err != nil {
 		return nil, nil, err
 	}
-	e.words(base+headerSize, report, 0)
+	e.words(base+headerSize, report, 0, 0)
 	branches := base + headerSize + count*instructionSize
 	for n, i := range s.instrs {
 		if err := e.instruction(n, i, branches); err != nil {
@@ -108,12 +108,15 @@ func (e *encoder) instruction(n int, i *Instr, branches uint64) error {
 	if i.Call == Value {
 		flags |= flagValue
 	}
-	if e.first+n == e.opts.FailAt {
-		flags, nbranches, args[0] = flagValue, 0, -uint64(e.opts.FailWith)
-	}
 	var save uint64
-	if i.save != nil {
+	switch {
+	case i.toReports:
+		save = e.base + silentOffset
+	case i.save != nil:
 		save = e.address(i.save) + uint64(i.saveAt)
+	}
+	if e.first+n == e.opts.FailAt {
+		flags, nbranches, save, args[0] = flagValue, 0, 0, -uint64(e.opts.FailWith)
 	}
 	e.code = binary.LittleEndian.AppendUint32(e.code, uint32(i.Call))
 	e.code = binary.LittleEndian.AppendUint32(e.code, flags)

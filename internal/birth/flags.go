@@ -56,6 +56,10 @@ var (
 		{unix.CLONE_NEWCGROUP, "CLONE_NEWCGROUP"},
 		{unix.CLONE_NEWTIME, "CLONE_NEWTIME"},
 		{unix.CLONE_PARENT, "CLONE_PARENT"},
+		{unix.CLONE_VM, "CLONE_VM"},
+		{unix.CLONE_FILES, "CLONE_FILES"},
+		{unix.CLONE_SIGHAND, "CLONE_SIGHAND"},
+		{unix.CLONE_THREAD, "CLONE_THREAD"},
 	}
 
 	fsconfigNames = []name{{unix.FSCONFIG_SET_FLAG, "FSCONFIG_SET_FLAG"}, {unix.FSCONFIG_SET_STRING, "FSCONFIG_SET_STRING"}, {unix.FSCONFIG_SET_FD, "FSCONFIG_SET_FD"}, {unix.FSCONFIG_CMD_CREATE, "FSCONFIG_CMD_CREATE"}}
@@ -73,6 +77,18 @@ var (
 	ambientNames = []name{{unix.PR_CAP_AMBIENT_RAISE, "PR_CAP_AMBIENT_RAISE"}, {unix.PR_CAP_AMBIENT_CLEAR_ALL, "PR_CAP_AMBIENT_CLEAR_ALL"}}
 
 	ioctlNames = []name{{unix.TIOCSPTLCK, "TIOCSPTLCK"}, {unix.TIOCGPTPEER, "TIOCGPTPEER"}, {unix.TIOCSCTTY, "TIOCSCTTY"}, {unix.TIOCSWINSZ, "TIOCSWINSZ"}, {unix.SIOCSIFFLAGS, "SIOCSIFFLAGS"}}
+
+	protNames = []name{{unix.PROT_READ, "PROT_READ"}, {unix.PROT_WRITE, "PROT_WRITE"}}
+
+	mapNames = []name{{unix.MAP_SHARED, "MAP_SHARED"}}
+
+	filterNames = []name{
+		{unix.SECCOMP_FILTER_FLAG_TSYNC, "SECCOMP_FILTER_FLAG_TSYNC"},
+		{unix.SECCOMP_FILTER_FLAG_LOG, "SECCOMP_FILTER_FLAG_LOG"},
+		{unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW, "SECCOMP_FILTER_FLAG_SPEC_ALLOW"},
+		{unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, "SECCOMP_FILTER_FLAG_NEW_LISTENER"},
+		{unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"},
+	}
 
 	umountNames = []name{{unix.MNT_DETACH, "MNT_DETACH"}}
 
@@ -110,6 +126,14 @@ func constText(c Call, n int, v uint64, args []Arg) string {
 		return oneOf(ambientNames, v)
 	case c == Ioctl && n == 1:
 		return oneOf(ioctlNames, v)
+	case c == Mmap && n == 2:
+		return flagText(protNames, v)
+	case c == Mmap && n == 3:
+		return flagText(mapNames, v)
+	case c == Seccomp && n == 0:
+		return oneOf([]name{{unix.SECCOMP_SET_MODE_FILTER, "SECCOMP_SET_MODE_FILTER"}}, v)
+	case c == Seccomp && n == 1 && v != 0:
+		return flagText(filterNames, v)
 	case c == Umount2 && n == 1:
 		return flagText(umountNames, v)
 	case c == CloseRange && n == 2:

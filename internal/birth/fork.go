@@ -174,6 +174,19 @@ func (p *Program) ReadReport(r io.Reader) (Told, error) {
 	return Told{}, p.failure(int(index), syscall.Errno(value))
 }
 
+// ReadSilent reads what [Instr.IntoReports] has shared, once the child has ended
+// or executed its program: an *[Error], or io.EOF if nothing failed.
+func (p *Program) ReadSilent(r io.ReaderAt) error {
+	var b [MessageLen]byte
+	if _, err := r.ReadAt(b[:], 0); err != nil {
+		return err
+	}
+	if errno := binary.LittleEndian.Uint32(b[4:]); errno != 0 {
+		return p.failure(int(binary.LittleEndian.Uint32(b[:])), syscall.Errno(errno))
+	}
+	return io.EOF
+}
+
 func (p *Program) failure(index int, errno syscall.Errno) error {
 	e := &Error{Index: index, Label: "unknown instruction", Call: Value, Errno: errno}
 	n := index

@@ -32,7 +32,10 @@ func (s *Section) lines(name string, first int) []Line {
 	list := make([]Line, 0, len(s.instrs))
 	for n, i := range s.instrs {
 		l := Line{Index: first + n, Section: name, Label: i.Label, Call: i.Call.String(), Args: i.args()}
-		if i.save != nil {
+		switch {
+		case i.toReports:
+			l.Result = "<report>"
+		case i.save != nil:
 			l.Result = i.save.String()
 		}
 		for _, j := range i.ranges {

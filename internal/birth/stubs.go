@@ -26,6 +26,7 @@ const endOfText = "\x0F\x0B\xA1\x12\x91\xA7\x0F\x0B"
 type header struct {
 	first  uint64 // address of the first instruction
 	report uint64 // descriptor that takes reports
+	silent uint64 // address that takes a report in place of the descriptor, or 0
 	index  uint32 // the report: instruction that failed
 	errno  uint32
 }

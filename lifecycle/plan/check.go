@@ -48,7 +48,6 @@ func unsupported(spec *specs.Spec, host *Host) error {
 	}{
 		{"process.apparmorProfile", p.ApparmorProfile != ""},
 		{"process.selinuxLabel", p.SelinuxLabel != ""},
-		{"linux.seccomp", l.Seccomp != nil},
 		{"linux.cgroupsPath", l.CgroupsPath != ""},
 		{"linux.mountLabel", l.MountLabel != ""},
 		{"linux.intelRdt", l.IntelRdt != nil},

@@ -29,7 +29,6 @@ func TestRefusedByName(t *testing.T) {
 	for name, change := range map[string]func(*specs.Spec){
 		"process.apparmorProfile":        func(s *specs.Spec) { s.Process.ApparmorProfile = "x" },
 		"process.selinuxLabel":           func(s *specs.Spec) { s.Process.SelinuxLabel = "x" },
-		"linux.seccomp":                  func(s *specs.Spec) { s.Linux.Seccomp = &specs.LinuxSeccomp{} },
 		"linux.cgroupsPath":              func(s *specs.Spec) { s.Linux.CgroupsPath = "/x" },
 		"linux.mountLabel":               func(s *specs.Spec) { s.Linux.MountLabel = "x" },
 		"linux.intelRdt":                 func(s *specs.Spec) { s.Linux.IntelRdt = &specs.LinuxIntelRdt{} },

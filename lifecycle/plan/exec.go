@@ -28,6 +28,7 @@ type Enter struct {
 // enterThen is the main section of an exec plan: the steps of a container that
 // make sense for a further process of one.
 var enterThen = []func(*builder) error{
+	(*builder).takeFilter,
 	(*builder).strays,
 	(*builder).oomScore,
 	(*builder).enter,
@@ -38,11 +39,13 @@ var enterThen = []func(*builder) error{
 
 	(*builder).limits,
 	(*builder).attributes,
+	(*builder).shareFailure,
 	(*builder).closeDescriptors,
 	(*builder).credentials,
 	(*builder).workdir,
 	(*builder).findCommand,
 	(*builder).waitForStart,
+	(*builder).installFilter,
 	(*builder).execute,
 }
 
@@ -59,6 +62,7 @@ func NewExec(process *specs.Process, host *Host, opts *Options, enter *Enter) (*
 		shared: map[specs.LinuxNamespaceType]string{}, created: map[specs.LinuxNamespaceType]bool{},
 	}
 	b.plan = &Plan{firstFree: 3 + opts.PreserveFDs, builder: b, MapBy: userns.MapNone, Joins: true}
+	b.setFilter()
 	return b.plan, b.prelude()
 }
 

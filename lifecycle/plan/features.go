@@ -4,13 +4,15 @@ import (
 	"maps"
 	"slices"
 
+	"airplant/lifecycle/seccomp"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 )
 
 // Features is what plans can express, from the tables that make them.
 func Features() features.Features {
-	no := false
+	yes, no := true, false
 	options := []string{"bind", "rbind"}
 	options = slices.AppendSeq(options, maps.Keys(attrOptions))
 	for name := range attrOptions {
@@ -30,10 +32,13 @@ func Features() features.Features {
 		Hooks:         []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"},
 		MountOptions:  slices.Compact(options),
 		Linux: &features.Linux{
-			Namespaces:      kinds,
-			Capabilities:    AllCapabilities(),
-			Cgroup:          &features.Cgroup{V1: &no, V2: &no, Systemd: &no, SystemdUser: &no, Rdma: &no},
-			Seccomp:         &features.Seccomp{Enabled: &no},
+			Namespaces:   kinds,
+			Capabilities: AllCapabilities(),
+			Cgroup:       &features.Cgroup{V1: &no, V2: &no, Systemd: &no, SystemdUser: &no, Rdma: &no},
+			Seccomp: &features.Seccomp{
+				Enabled: &yes, Actions: seccomp.Actions(), Operators: seccomp.Operators(), Archs: seccomp.Architectures(),
+				KnownFlags: seccomp.Flags(), SupportedFlags: seccomp.Flags(),
+			},
 			Apparmor:        &features.Apparmor{Enabled: &no},
 			Selinux:         &features.Selinux{Enabled: &no},
 			IntelRdt:        &features.IntelRdt{Enabled: &no},

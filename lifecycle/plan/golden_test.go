@@ -124,6 +124,18 @@ func rich(s *specs.Spec) {
 		specs.Mount{Destination: "/etc/hosts", Source: "/srv/hosts", Type: "none", Options: []string{"bind", "ro", "rslave"}})
 }
 
+// filtered has a filter, with or without the privilege to install one.
+func filtered(act specs.LinuxSeccompAction, noNew bool) func(*specs.Spec) {
+	return func(s *specs.Spec) {
+		noTerminal(s)
+		s.Process.NoNewPrivileges = noNew
+		s.Linux.Seccomp = &specs.LinuxSeccomp{
+			DefaultAction: specs.ActAllow, ListenerPath: "/run/agent", Flags: []specs.LinuxSeccompFlag{specs.LinuxSeccompFlagLog},
+			Syscalls: []specs.LinuxSyscall{{Names: []string{"mount", "write"}, Action: act}},
+		}
+	}
+}
+
 func bundle(o plan.Options) *plan.Options {
 	o.Bundle = "/srv/bundle"
 	return &o
@@ -161,6 +173,8 @@ func TestGoldenPlans(t *testing.T) {
 		"join-as-engine": {spec: with(load(t, "podman.json"), joining("/run/ns", specs.NetworkNamespace)), host: engine(), opts: plan.Options{Wait: true}},
 		"time":           {spec: with(oneID(), withTime), host: user()},
 		"no-pivot":       {spec: with(oneID(), noTerminal), host: user(), opts: plan.Options{NoPivot: true, NoNewKeyring: true, DieWithParent: true}},
+		"seccomp":        {spec: with(oneID(), filtered(specs.ActErrno, false)), host: user()},
+		"seccomp-notify": {spec: with(with(oneID(), withTime), filtered(specs.ActNotify, true)), host: user(), opts: plan.Options{Wait: true}},
 		"overlay":        {spec: with(oneID(), noTerminal), host: user(), opts: plan.Options{Overlay: layers}},
 		"overlay-parts":  {spec: with(oneID(), noTerminal), host: user(), opts: plan.Options{Overlay: hostRoot}},
 	} {

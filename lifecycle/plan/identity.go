@@ -189,6 +189,9 @@ func (b *builder) inherit(s *birth.Section) {
 	if b.opts.Hook != "" {
 		b.plan.inputs = append(b.plan.inputs, Stdin)
 	}
+	if b.filter != nil {
+		b.plan.inputs = append(b.plan.inputs, Failure)
+	}
 	for n, in := range b.plan.inputs {
 		s.Do(fmt.Sprintf("keep the %s socket", in), birth.Dup3, birth.In(in), birth.Int(b.firstFree()+n), birth.Int(0))
 	}

@@ -134,6 +134,24 @@ func TestOrder(t *testing.T) {
 	}
 }
 
+// TestFilterOrder: nothing of ours runs under a filter.
+func TestFilterOrder(t *testing.T) {
+	for _, noNew := range []bool{false, true} {
+		list := lines(t, with(oneID(), filtered(specs.ActErrno, noNew)), user(), plan.Options{Wait: true})
+		if n := len(list); list[n-2].Call != "seccomp" || list[n-1].Call != "execve" {
+			t.Errorf("the plan ends with %s and %s", list[n-2], list[n-1])
+		}
+		before(t, list, "share memory for a failure", "close the descriptors of the setup")
+		before(t, list, "wait for start", "report a failure in memory")
+		keeps := slices.ContainsFunc(list, func(l birth.Line) bool {
+			return strings.HasPrefix(l.Label, "set capabilities, and keep CAP_SYS_ADMIN")
+		})
+		if keeps == noNew {
+			t.Errorf("no_new_privs is %v, and CAP_SYS_ADMIN is kept: %v", noNew, keeps)
+		}
+	}
+}
+
 // TestJoiningOrder: before it enters a user namespace in which others live,
 // the process cannot be traced (CVE-2016-9962), and does so not in our memory.
 func TestJoiningOrder(t *testing.T) {

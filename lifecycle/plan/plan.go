@@ -16,7 +16,7 @@
 //	main     [join namespaces, fork] session, namespace-wide settings, root and
 //	         mounts (in the host's view, through descriptors), pivot_root,
 //	         limits, capabilities, ids, wait to be recorded, [ready, wait for
-//	         start], execve
+//	         start], seccomp, execve
 //
 // Known hazards: paths inside the root filesystem are foreign. They are only
 // ever resolved by openat2(2) with RESOLVE_IN_ROOT and RESOLVE_NO_MAGICLINKS,
@@ -31,6 +31,7 @@ import (
 
 	"airplant/fsfuse"
 	"airplant/internal/birth"
+	"airplant/lifecycle/seccomp"
 	"airplant/userns"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -87,6 +88,8 @@ type Options struct {
 	NoNewKeyring bool
 	Overlay      *fsfuse.Overlay // the root filesystem, in place of the configuration's
 	Hook         string          // path of the hook, in a plan of one
+	// Filter gives the seccomp filter, in place of compiling the configuration's.
+	Filter func() (*seccomp.Filter, error)
 	// DieWithParent kills the container when the thread that made it ends.
 	DieWithParent bool
 }
@@ -99,6 +102,7 @@ type Plan struct {
 	MapBy      userns.MapBy
 	Joins      bool // the program tells [Forked]
 
+	filter    *seccomp.Filter
 	inputs    []birth.Input // of the main section
 	command   [2]int        // instructions that look for the program, and execve
 	firstFree int
@@ -131,6 +135,7 @@ func New(spec *specs.Spec, host *Host, opts *Options) (*Plan, error) {
 	}
 	b := &builder{spec: spec, host: host, opts: opts, then: then}
 	b.plan = &Plan{firstFree: 3 + opts.PreserveFDs, builder: b}
+	b.setFilter()
 	return b.plan, b.take(first)
 }
 
@@ -153,9 +158,11 @@ var first = []func(*builder) error{
 }
 
 var then = []func(*builder) error{
+	(*builder).takeFilter,
 	(*builder).strays,
 	(*builder).oomScore,
 	(*builder).join,
+	(*builder).enterTime,
 	(*builder).session,
 	(*builder).names,
 	(*builder).loopback,
@@ -173,12 +180,14 @@ var then = []func(*builder) error{
 
 	(*builder).limits,
 	(*builder).attributes,
+	(*builder).shareFailure,
 	(*builder).closeDescriptors,
 	(*builder).credentials,
 	(*builder).workdir,
 	(*builder).findCommand,
 	(*builder).recorded,
 	(*builder).waitForStart,
+	(*builder).installFilter,
 	(*builder).execute,
 }
 
@@ -196,6 +205,8 @@ type builder struct {
 
 	rootfs  *birth.Data // descriptor of the root filesystem's root
 	command *birth.Data // address of the path to execute
+	failure *birth.Data // address of the memory for a failure's report
+	filter  func() (*seccomp.Filter, error)
 }
 
 func (b *builder) do(label string, call birth.Call, args ...birth.Arg) *birth.Instr {

@@ -72,9 +72,13 @@ func (b *builder) credentials() error {
 	}
 	b.do("keep capabilities over the change of ids", birth.Prctl, birth.Int(unix.PR_SET_KEEPCAPS), birth.Int(1), birth.Int(0), birth.Int(0), birth.Int(0))
 	b.ids()
-	header, data := capData(sets.effective, sets.permitted, sets.inheritable)
+	kept, label := uint64(0), "set capabilities"
+	if b.installs() {
+		kept, label = 1<<unix.CAP_SYS_ADMIN, "set capabilities, and keep CAP_SYS_ADMIN for seccomp, up to execve"
+	}
+	header, data := capData(sets.effective|kept, sets.permitted|kept, sets.inheritable)
 	b.do("clear ambient capabilities", birth.Prctl, birth.Int(unix.PR_CAP_AMBIENT), birth.Int(unix.PR_CAP_AMBIENT_CLEAR_ALL), birth.Int(0), birth.Int(0), birth.Int(0))
-	b.do("set capabilities", birth.Capset, birth.Ptr(header), birth.Ptr(data))
+	b.do(label, birth.Capset, birth.Ptr(header), birth.Ptr(data))
 	for c := range b.host.LastCap + 1 {
 		if sets.ambient&sets.permitted&sets.inheritable&(1<<c) != 0 {
 			b.do("raise ambient capability "+capName(c), birth.Prctl, birth.Int(unix.PR_CAP_AMBIENT), birth.Int(unix.PR_CAP_AMBIENT_RAISE), birth.Int(c), birth.Int(0), birth.Int(0))

@@ -116,7 +116,9 @@ func (b *newborn) handOver() error {
 	if b.container != nil {
 		rec, status = &b.container.Record, specs.StateCreating
 	}
-	return b.listener.handOver(b.reports, b.agent, b.hearOn, processState(rec, status, b.child.PID))
+	agent := b.agent
+	b.agent = nil
+	return b.listener.handOver(b.reports, agent, b.hearOn, processState(rec, status, b.child.PID))
 }
 
 // inFolder is a socket's address that is short whatever the folder's path is:

@@ -78,15 +78,15 @@ func (c *container) sendStart() error {
 	if err != nil {
 		return err
 	}
-	if agent != nil {
-		defer agent.Close()
-	}
 	// A process that has ended says why before its end of the socket closes.
 	_, told := conn.Write([]byte{0})
 	// The plan is not known here any more, so the report names no instruction;
 	// only execve and the little around it can fail by now.
 	hear := (&birth.Program{}).ReadReport
-	if agent != nil && told == nil {
+	switch {
+	case agent != nil && told != nil:
+		told = errors.Join(told, agent.Close())
+	case agent != nil:
 		err = c.Listener.handOver(conn, agent, hear, processState(&c.Record, specs.StateCreated, c.PID))
 		if errors.Is(err, io.EOF) {
 			told = errKilled

@@ -210,8 +210,9 @@ func (l *Listener) dial() (*os.File, error) {
 
 // handOver takes the listener's descriptor from a process, gives it to the
 // agent with what the specification says of it, and lets the process go on. hear
-// reads one message.
-func (l *Listener) handOver(socket, agent *os.File, hear func(io.Reader) (birth.Told, error), state *specs.ContainerProcessState) error {
+// reads one message. The connection to the agent is closed.
+func (l *Listener) handOver(socket, agent *os.File, hear func(io.Reader) (birth.Told, error), state *specs.ContainerProcessState) (err error) {
+	defer func() { err = errors.Join(err, agent.Close()) }()
 	in := &rights{socket: socket}
 	told, err := hear(in)
 	switch {
@@ -233,6 +234,10 @@ func (l *Listener) handOver(socket, agent *os.File, hear func(io.Reader) (birth.
 	}
 	if err != nil {
 		return fmt.Errorf("linux.seccomp.listenerPath %s: %w", l.Path, os.NewSyscallError("sendmsg", err))
+	}
+	// Its end tells the agent that this is all.
+	if err := unix.Shutdown(int(agent.Fd()), unix.SHUT_WR); err != nil {
+		return os.NewSyscallError("shutdown", err)
 	}
 	_, err = socket.Write([]byte{0})
 	return err

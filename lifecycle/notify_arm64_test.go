@@ -1,0 +1,3 @@
+package lifecycle_test
+
+const sysMkdir = -2 // arm64 has only mkdirat

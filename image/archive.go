@@ -19,6 +19,7 @@ const maxArchive = 100_000
 type archiveFiles struct {
 	file  *os.File
 	index map[string]span
+	links map[string]string
 }
 
 type span struct{ offset, size int64 }
@@ -38,12 +39,16 @@ func openArchive(name string) (*archiveFiles, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &archiveFiles{file: f, index: map[string]span{}}
+	a := newArchiveFiles(f)
 	if err := a.scan(); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return a, nil
+}
+
+func newArchiveFiles(f *os.File) *archiveFiles {
+	return &archiveFiles{file: f, index: map[string]span{}, links: map[string]string{}}
 }
 
 func (a *archiveFiles) scan() error {
@@ -56,20 +61,34 @@ func (a *archiveFiles) scan() error {
 		if err != nil && !errors.Is(err, tar.ErrInsecurePath) {
 			return unsupportedf("not an oci-archive, which is an uncompressed tar: %v", err)
 		}
-		if h.Typeflag != tar.TypeReg {
+		name := path.Clean("/" + h.Name)[1:]
+		switch h.Typeflag {
+		case tar.TypeReg:
+		case tar.TypeLink: // what lies before it, under a further name
+			if s, ok := a.index[path.Clean("/" + h.Linkname)[1:]]; ok {
+				a.index[name] = s
+			}
+			continue
+		case tar.TypeSymlink: // old dockers so link layers that occur twice
+			a.links[name] = path.Join("/", path.Dir(name), h.Linkname)[1:]
+			continue
+		default:
 			continue
 		}
 		at, err := a.file.Seek(0, io.SeekCurrent)
 		if err != nil {
 			return err
 		}
-		a.index[path.Clean("/" + h.Name)[1:]] = span{offset: at, size: h.Size}
+		a.index[name] = span{offset: at, size: h.Size}
 	}
 	return unsupportedf("archive with more than %d files", maxArchive)
 }
 
 func (a *archiveFiles) open(name string) (io.ReadCloser, error) {
 	s, ok := a.index[name]
+	if target, linked := a.links[name]; linked && !ok {
+		s, ok = a.index[target]
+	}
 	if !ok {
 		return nil, &fs.PathError{Op: "open in archive", Path: name, Err: fs.ErrNotExist}
 	}

@@ -143,6 +143,7 @@ type puller struct {
 	src   Source
 	opts  PullOptions
 	state string
+	name  func(*record) string // in place of that of ref; may be nil
 
 	documents []v1.Descriptor // manifest and index, already in the store
 	manifest  *document
@@ -190,6 +191,9 @@ func (p *puller) run(ctx context.Context, have *record) (*record, error) {
 	}
 	r.Image = *p.config
 	r.Image.History, r.Image.RootFS = nil, v1.RootFS{}
+	if p.name != nil {
+		r.Name = p.name(r)
+	}
 	return r, p.store.writeRecord(ctx, r)
 }
 

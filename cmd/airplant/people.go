@@ -44,6 +44,8 @@ func (e *env) peopleFace() *face {
 			{"tag", "Give an image a further name.", func() any { return &tagCmd{} }},
 			{"inspect", "Print all about images, as JSON or by a template.", func() any { return &inspectCmd{} }},
 			{"history", "Tell how an image was made.", func() any { return &historyCmd{} }},
+			{"save", "Write images to an archive or a directory.", func() any { return &saveCmd{} }},
+			{"load", "Get images from an archive or a directory.", func() any { return &loadCmd{} }},
 			{"rm", "Remove containers.", func() any { return &rmCmd{} }},
 			{"explain", "Print the system calls that a container is made of.", func() any { return &explainCmd{} }},
 			{"doctor", "Tell what this host allows.", func() any { return &doctorCmd{} }},

@@ -37,6 +37,10 @@ func Run(ctx context.Context, verb string, request []byte, w World) error {
 		return with(request, func(r *image.Request) error {
 			return puller.Run(ctx, *r, w.Getenv, w.Stdout, w.Stderr)
 		})
+	case "save":
+		return with(request, func(r *image.SaveRequest) error { return save(ctx, r, w) })
+	case "load":
+		return with(request, func(r *image.LoadRequest) error { return load(ctx, r, w) })
 	}
 	return fmt.Errorf("unknown errand %q", verb)
 }

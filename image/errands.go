@@ -15,7 +15,6 @@ type (
 		Store    string `json:"store"`
 		Input    string `json:"input,omitempty"` // "": standard input
 		Platform string `json:"platform,omitempty"`
-		Quiet    bool   `json:"quiet"`
 		OneID    bool   `json:"oneID"`
 	}
 )

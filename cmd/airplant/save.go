@@ -56,7 +56,7 @@ func oneID() (bool, error) {
 type loadCmd struct {
 	Input    string `short:"i" help:"File, or directory in OCI image layout; standard input without it." placeholder:"PATH"`
 	Platform string `help:"Platform to choose from an index: os/arch[/variant]." placeholder:"PLATFORM"`
-	Quiet    bool   `short:"q" help:"Print ids only."`
+	Quiet    bool   `short:"q" hidden:""`
 }
 
 func (c *loadCmd) Run(e *env) error {
@@ -74,5 +74,5 @@ func (c *loadCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	return e.send("load", image.LoadRequest{Store: h.Data, Input: c.Input, Platform: c.Platform, Quiet: c.Quiet, OneID: one})
+	return e.send("load", image.LoadRequest{Store: h.Data, Input: c.Input, Platform: c.Platform, OneID: one})
 }

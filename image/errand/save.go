@@ -114,12 +114,9 @@ func load(ctx context.Context, r *image.LoadRequest, w World) error {
 		}
 	}
 	return store.Load(ctx, in, opts, func(i *image.Image) {
-		switch {
-		case r.Quiet:
-			fmt.Fprintln(w.Stdout, i.ConfigDigest)
-		case i.Untagged():
+		if i.Untagged() {
 			fmt.Fprintln(w.Stdout, "Loaded image ID:", i.ConfigDigest)
-		default:
+		} else {
 			fmt.Fprintln(w.Stdout, "Loaded image:", i.Name)
 		}
 	})

@@ -1,5 +1,11 @@
 package image
 
+import (
+	"time"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
 // What one program asks of another, as JSON; see package errand.
 type (
 	// SaveRequest asks for images in a file or directory.
@@ -16,5 +22,43 @@ type (
 		Input    string `json:"input,omitempty"` // "": standard input
 		Platform string `json:"platform,omitempty"`
 		OneID    bool   `json:"oneID"`
+	}
+	// CommitRequest asks for an image of what a container changed.
+	CommitRequest struct {
+		Store       string          `json:"store"`
+		Base        string          `json:"base"`
+		Upper       string          `json:"upper"`
+		Name        string          `json:"name,omitempty"`
+		MountPoints []string        `json:"mountPoints,omitempty"`
+		Config      *v1.ImageConfig `json:"config,omitempty"`
+		Changes     []string        `json:"changes,omitempty"`
+		Author      string          `json:"author,omitempty"`
+		Message     string          `json:"message,omitempty"`
+		Created     time.Time       `json:"created"`
+		Command     string          `json:"command,omitempty"`
+		Docker      bool            `json:"docker"`
+		OneID       bool            `json:"oneID"`
+	}
+	// ImportRequest asks for an image of a root filesystem in a tar.
+	ImportRequest struct {
+		Store    string    `json:"store"`
+		Input    string    `json:"input"` // a file, an http URL, or "-"
+		Name     string    `json:"name,omitempty"`
+		Platform string    `json:"platform,omitempty"`
+		Changes  []string  `json:"changes,omitempty"`
+		Message  string    `json:"message,omitempty"`
+		Author   string    `json:"author,omitempty"`
+		Created  time.Time `json:"created"`
+		OneID    bool      `json:"oneID"`
+	}
+	// TreeRequest asks for what a stack of directories shows, as a tar, or for
+	// what the first of them changes.
+	TreeRequest struct {
+		Store       string   `json:"store"`
+		Dirs        []string `json:"dirs"` // the top one first
+		MountPoints []string `json:"mountPoints,omitempty"`
+		Output      string   `json:"output,omitempty"` // "": standard output
+		Format      string   `json:"format,omitempty"` // of a list of changes: "" or json
+		OneID       bool     `json:"oneID"`
 	}
 )

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/go-json-experiment/json"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 )
 
@@ -41,6 +42,11 @@ type BoxRecord struct {
 	Image   string `json:"image"`
 	// ImageID is the digest of the image's configuration, if it has one.
 	ImageID string `json:"imageID,omitempty"`
+	// Config is what the command line changed of the image's configuration,
+	// for a commit.
+	Config *v1.ImageConfig `json:"config,omitempty"`
+	// MountPoints are where the container has mounts.
+	MountPoints []string `json:"mountPoints,omitempty"`
 	// Layers are directories of the image store that must stay.
 	Layers []string `json:"layers,omitempty"`
 	// Remove: the container goes when its program has ended.

@@ -136,7 +136,10 @@ func (c *runCmd) launch(e *env, h lifecycle.Home, b *box) (err error) {
 	if name == "" {
 		name = id[:12]
 	}
-	made, err := h.NewBox(lifecycle.BoxRecord{ID: id, Name: name, Image: b.image, ImageID: b.id, Layers: b.layer, Remove: c.Rm})
+	made, err := h.NewBox(lifecycle.BoxRecord{
+		ID: id, Name: name, Image: b.image, ImageID: b.id, Layers: b.layer, Remove: c.Rm,
+		Config: c.changed(b), MountPoints: c.mountPoints(b),
+	})
 	if err != nil {
 		return err
 	}

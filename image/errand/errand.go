@@ -41,6 +41,14 @@ func Run(ctx context.Context, verb string, request []byte, w World) error {
 		return with(request, func(r *image.SaveRequest) error { return save(ctx, r, w) })
 	case "load":
 		return with(request, func(r *image.LoadRequest) error { return load(ctx, r, w) })
+	case "commit":
+		return with(request, func(r *image.CommitRequest) error { return commit(ctx, r, w) })
+	case "import":
+		return with(request, func(r *image.ImportRequest) error { return importTar(ctx, r, w) })
+	case "export":
+		return with(request, func(r *image.TreeRequest) error { return export(ctx, r, w) })
+	case "diff":
+		return with(request, func(r *image.TreeRequest) error { return diff(ctx, r, w) })
 	}
 	return fmt.Errorf("unknown errand %q", verb)
 }

@@ -77,9 +77,7 @@ func (s *Store) commit(ctx context.Context, o CommitOptions) (*Image, error) {
 		b.files[packed.Digest] = w.path("layer")
 		layers = append(slices.Clone(layers), packed)
 	}
-	if err := c.commit(o, diffID); err != nil {
-		return nil, err
-	}
+	c.commit(o, diffID)
 	if err := b.manifest(c, layers, o.Docker); err != nil {
 		return nil, err
 	}

@@ -56,9 +56,7 @@ func (s *Store) importTar(ctx context.Context, tar io.Reader, o ImportOptions) (
 		return nil, err
 	}
 	made := CommitOptions{Created: o.Created, Author: o.Author, Message: o.Message, Command: "import from " + o.Source}
-	if err := c.commit(made, diffID); err != nil {
-		return nil, err
-	}
+	c.commit(made, diffID)
 	b := &built{store: s, texts: map[digest.Digest][]byte{}, files: map[digest.Digest]string{packed.Digest: w.path("layer")}}
 	if err := b.manifest(c, []v1.Descriptor{packed}, false); err != nil {
 		return nil, err

@@ -63,7 +63,7 @@ func get[T any](c *rawConfig, key string) (v T) {
 }
 
 // commit notes the new layer, if there is one, and who made it.
-func (c *rawConfig) commit(o CommitOptions, diffID digest.Digest) error {
+func (c *rawConfig) commit(o CommitOptions, diffID digest.Digest) {
 	created := o.Created.UTC()
 	if diffID != "" {
 		c.rootfs.DiffIDs = append(c.rootfs.DiffIDs, diffID)
@@ -79,7 +79,6 @@ func (c *rawConfig) commit(o CommitOptions, diffID digest.Digest) error {
 	for _, key := range []string{"container", "container_config", "id", "parent", "throwaway"} {
 		delete(c.top, key)
 	}
-	return nil
 }
 
 func (c *rawConfig) encode() ([]byte, error) {

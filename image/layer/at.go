@@ -99,13 +99,13 @@ func (d fd) path(name string) string {
 	return "/proc/self/fd/" + strconv.Itoa(int(d)) + "/" + name
 }
 
-// names lists the entries of the directory at name.
-func (d fd) names(name string) ([]string, error) {
-	n, err := d.openBeneath(name, unix.O_RDONLY|unix.O_DIRECTORY)
+// names lists the entries of a directory.
+func (d fd) names() ([]string, error) {
+	n, err := d.openBeneath("", unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(n), name)
+	f := os.NewFile(uintptr(n), "directory")
 	defer f.Close()
 	return f.Readdirnames(-1)
 }
@@ -124,7 +124,7 @@ func (d fd) removeAll(name string) error {
 		return errors.Join(err, oerr)
 	}
 	defer sub.close()
-	list, err := sub.names("")
+	list, err := sub.names()
 	if err != nil {
 		return err
 	}

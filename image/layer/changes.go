@@ -149,7 +149,7 @@ func (c *changes) dir(d fd, path string, below []fd, hides bool, depth int) erro
 	if err := c.ctx.Err(); err != nil {
 		return err
 	}
-	names, err := d.names("")
+	names, err := d.names()
 	if err != nil {
 		return fmt.Errorf("list %q: %w", path, err)
 	}
@@ -225,7 +225,7 @@ func (c *changes) forMounts(d fd, name, path string, st *unix.Stat_t) bool {
 		return false
 	}
 	defer sub.close()
-	names, err := sub.names("")
+	names, err := sub.names()
 	if err != nil {
 		return false
 	}
@@ -250,7 +250,7 @@ func (c *changes) leadsToMount(path string) bool {
 func hiddenNames(d fd, below []fd) ([]string, error) {
 	var hidden []string
 	for _, b := range below {
-		names, err := b.names("")
+		names, err := b.names()
 		if err != nil {
 			return nil, err
 		}

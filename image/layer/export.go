@@ -71,7 +71,7 @@ func (e *exporter) dir(m *merged, path string, depth int) error {
 	}
 	names := slices.Clone(e.devices[path])
 	for _, d := range m.dirs {
-		list, err := d.names("")
+		list, err := d.names()
 		if err != nil {
 			return fmt.Errorf("list %q: %w", path, err)
 		}

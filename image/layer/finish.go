@@ -206,7 +206,7 @@ func (p *Pending) mark(n *node) bool {
 func (p *Pending) hideAll(d *dir, lowers []fd) error {
 	d.node.opaque = false
 	for _, l := range lowers {
-		names, err := l.names("")
+		names, err := l.names()
 		if err != nil {
 			return fmt.Errorf("list the layer below: %w", err)
 		}

@@ -20,7 +20,7 @@ import (
 )
 
 // patience is how long a story waits for something that should come at once.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // story is what the verbs of one story share.
 type story struct {

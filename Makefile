@@ -13,7 +13,7 @@ LINT   := $(GO) tool -modfile=.ci/tools.mod golangci-lint
 export CGO_ENABLED := 0
 BUILDFLAGS := -trimpath -buildvcs=false -ldflags="-s -w"
 
-# PKGS, TESTFLAGS, BENCHFLAGS and RUN narrow or change what a target does.
+# PKGS, TESTFLAGS, BENCHFLAGS, CONFORMANCEFLAGS and RUN narrow or change what a target does.
 PKGS ?= ./...
 RUN  ?= run hello
 
@@ -57,6 +57,12 @@ bench: ## measure airplant and its peers side by side
 	@$(MAKE) --no-print-directory build
 	$(GO) run -buildvcs=false ./internal/bench $(BENCHFLAGS)
 
+.PHONY: conformance
+conformance: ## run the public validation suite with airplant and its peers (as root)
+	@$(SETUP) conformance
+	@$(MAKE) --no-print-directory build
+	$(GO) run -buildvcs=false ./internal/conformance $(CONFORMANCEFLAGS)
+
 .PHONY: install
 install: build ## install to PREFIX (~/.local, or /usr/local for root) below DESTDIR
 	install -d "$(BINDIR)"
@@ -73,4 +79,4 @@ clean: ## remove what was built
 
 .PHONY: help
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -3,7 +3,8 @@
 # accounts. A normal user never calls this. It may be called any number of
 # times and changes nothing when all is there.
 #
-#   setup.sh run|test|bench        install what is missing, make the accounts
+#   setup.sh run|test|bench|conformance
+#                                  install what is missing, make the accounts
 #   setup.sh as ACCOUNT PROGRAM... run a program under an account
 set -eu
 umask 022
@@ -18,6 +19,9 @@ bubblewrap=bwrap
 busybox-static=/var/lib/dpkg/info/busybox-static.md5sums
 crun=crun
 podman=podman
+runc=runc"
+conformance="$run
+crun=crun
 runc=runc"
 test="$bench
 buildah=buildah
@@ -134,6 +138,7 @@ as() {
 case ${1-} in
 run) packages "$run" && accounts ;;
 bench) packages "$bench" && accounts ;;
+conformance) packages "$conformance" ;;
 test) packages "$test" && accounts ;;
 as) shift && as "$@" ;;
 *)

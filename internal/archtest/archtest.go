@@ -53,7 +53,7 @@ var layers = []layer{
 
 // testOnly are the trees that the program must not contain, and that only
 // tests and each other may import.
-var testOnly = []string{"internal/archtest", "internal/bench", "internal/testenv"}
+var testOnly = []string{"internal/archtest", "internal/bench", "internal/conformance", "internal/testenv"}
 
 // ownedBy are foreign modules that one tree of ours alone may import.
 var ownedBy = map[string]string{"gvisor.dev/gvisor": "netns/slirp"}

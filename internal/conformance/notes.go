@@ -1,0 +1,55 @@
+package main
+
+import "maps"
+
+// notes says of programs why airplant, or everyone, fails them.
+func notes() map[string]string {
+	all := maps.Clone(versionOne)
+	maps.Copy(all, map[string]string{
+		"delete": "wants `delete` of a created container to be refused. " +
+			"It is not, as with the peers: containerd deletes created tasks that way.",
+		"hooks": "nobody can pass: the text that it compares with lacks six times \" called\", " +
+			"and where nothing is wrong it dereferences a nil error.",
+		"hooks_stdin": "reads the pid of `true` after `start`, when it has ended, and compares what hooks got before. " +
+			"It also wants the status \"created\" in prestart, which we call \"creating\", as runc does: `create` has not finished.",
+		"linux_process_apparmor_profile": "names a profile that no host has loaded: without AppArmor, or without the profile, " +
+			"a program is not run unconfined.",
+		"misc_props": "its first container is to run /runtimetest, which it does not put there.",
+		"pidfile": "kills `true` after it has ended, and wants no error; " +
+			"the program kill_no_effect and the specification (runtime.md, Kill) want one.",
+		"poststart_fail": "wants a warning, as version 1.0 of the specification did. " +
+			"Since 1.3 a poststart hook that fails is an error and stops the container (runtime.md, Lifecycle, step 9).",
+		"prestart": "wants prestart hooks in `start`. Since 1.1 they are part of `create` (config.md, Prestart).",
+		"start": "wants `start` to succeed without `process`, beside a message that it MUST fail; " +
+			"the specification wants an error (runtime.md, Start).",
+	})
+	return all
+}
+
+// versionOne are the programs that read files of cgroup version 1.
+var versionOne = map[string]string{
+	"delete_resources":               onlyOne,
+	"linux_cgroups_cpus":             onlyOne,
+	"linux_cgroups_devices":          onlyOne + notInOrder,
+	"linux_cgroups_memory":           onlyOne + noKernelMemory,
+	"linux_cgroups_pids":             onlyOne,
+	"linux_cgroups_relative_cpus":    onlyOne,
+	"linux_cgroups_relative_devices": onlyOne + notInOrder,
+	"linux_cgroups_relative_memory":  onlyOne + noKernelMemory,
+	"linux_cgroups_relative_pids":    onlyOne,
+
+	"linux_cgroups_blkio":            onlyOne + noLeafWeight,
+	"linux_cgroups_relative_blkio":   onlyOne + noLeafWeight,
+	"linux_cgroups_hugetlb":          onlyOne + notMounted,
+	"linux_cgroups_relative_hugetlb": onlyOne + notMounted,
+	"linux_cgroups_network":          onlyOne + notMounted,
+	"linux_cgroups_relative_network": onlyOne + notMounted,
+}
+
+const (
+	onlyOne        = "reads files of cgroup version 1, which airplant does not write: it is for version 2 alone."
+	notInOrder     = " It compares devices.list by position, which holds with crun and not with runc."
+	noKernelMemory = " memory.kmem.limit_in_bytes reads as unlimited on newer kernels, so the peers fail, too."
+	noLeafWeight   = " blkio.weight and blkio.leaf_weight went with the CFQ scheduler in Linux 5.0."
+	notMounted     = " This host does not mount the controller."
+)

@@ -14,7 +14,10 @@ require (
 	golang.org/x/sys v0.49.0
 )
 
-require golang.org/x/tools v0.26.0 // indirect
+require (
+	github.com/moby/profiles/seccomp v0.3.0 // indirect
+	golang.org/x/tools v0.26.0 // indirect
+)
 
 // Without the start-up cost of the original: see its package comment.
 replace github.com/opencontainers/go-digest => ./internal/digest

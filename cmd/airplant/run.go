@@ -33,6 +33,7 @@ type runCmd struct {
 	ReadOnly    bool     `help:"Make the root filesystem read-only."`
 	CapAdd      []string `help:"Add a capability, or ALL." placeholder:"CAP"`
 	CapDrop     []string `help:"Drop a capability, or ALL." placeholder:"CAP"`
+	SecurityOpt []string `sep:"none" help:"seccomp=unconfined, seccomp=FILE, or no-new-privileges." placeholder:"OPTION"`
 	Userns      string   `help:"Who we are inside: root, or keep-id[:uid=N,gid=N]." placeholder:"MODE"`
 	Network     string   `help:"none, or host." enum:"none,host" default:"none"`
 	Pull        string   `help:"When to pull the image." enum:"always,missing,never" default:"missing"`

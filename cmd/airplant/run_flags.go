@@ -164,6 +164,9 @@ func (c *runCmd) edit(e *env, spec *specs.Spec) error {
 	if err := c.capabilities(spec); err != nil {
 		return err
 	}
+	if err := c.security(spec); err != nil {
+		return err
+	}
 	for _, t := range c.Tmpfs {
 		dst, opts, _ := strings.Cut(t, ":")
 		if !path.IsAbs(dst) {

@@ -14,6 +14,7 @@ func allCases() []benchCase {
 	return []benchCase{
 		{name: "oci-run-one-id", what: "run /bin/true from a bundle, one id, network namespace", subjects: runOneID},
 		{name: "oci-run-subids", what: "the same with subids through newuidmap and newgidmap", subjects: runSubIDs},
+		{name: "oci-run-seccomp", what: "run /bin/true with a seccomp profile of 300 rules; one id", subjects: runSeccomp},
 		{name: "oci-create-start-delete", what: "create, start, wait for the exit, delete; one id", subjects: createStartDelete},
 		{name: "oci-exec", what: "exec /bin/true in a running container, one id", subjects: execRunning},
 		{name: "oci-run-eight", what: "100 runs of /bin/true, eight at a time; one id", rounds: 5, subjects: runEight},
@@ -79,6 +80,10 @@ func runOneID(b *bench) []subject {
 		subjects = append(subjects, subject{name: name, err: err, run: func(int) error { return b.exec(argv...) }})
 	}
 	return subjects
+}
+
+func runSeccomp(b *bench) []subject {
+	return b.runBundle(b.filtered("seccomp", oneID(b.UID), oneID(b.GID)))
 }
 
 // bubblewrap does what the bundle asks for as far as it can: no rlimit, no

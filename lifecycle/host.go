@@ -34,6 +34,11 @@ func readHost() (*plan.Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	bounding, err := maskOf(status, "CapBnd")
+	if err != nil {
+		return nil, err
+	}
+	h.Lacks = ^(bounding & effective)
 	h.Privileged = h.UID == 0 && effective&(1<<unix.CAP_SYS_ADMIN) != 0
 	if h.UID == 0 {
 		if h.Initial, err = initialUserNamespace(); err != nil {

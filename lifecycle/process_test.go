@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"airplant/internal/testenv"
+	"airplant/lifecycle/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -53,6 +54,30 @@ func TestCapabilities(t *testing.T) {
 			if got := fields(b.says(), "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"); got != want {
 				t.Errorf("%+v: %s, want %s", s.sets, got, want)
 			}
+		}
+	})
+}
+
+// TestCapabilitiesOfNobody: what cannot be granted is a warning (config.md of
+// the specification, Linux Process), and the container has the rest.
+func TestCapabilitiesOfNobody(t *testing.T) {
+	everybody(t, func(t *testing.T, c *caller) {
+		b := c.bundle(t, "cat", "/proc/self/status")
+		b.spec.Linux.Resources = nil // device rules forbid CAP_MKNOD to root
+		all := append(plan.AllCapabilities(), "CAP_FLY")
+		b.spec.Process.Capabilities = &specs.LinuxCapabilities{Bounding: all, Permitted: all, Effective: all}
+		want, warning := uint64(1)<<(unix.CAP_LAST_CAP+1)-1, `process.capabilities.bounding: unknown capability "CAP_FLY"`
+		if c.user.UID == 0 && c.plain && !capable(t, unix.CAP_SYS_RESOURCE) {
+			want &^= 1 << unix.CAP_SYS_RESOURCE
+			warning = "process.capabilities: CAP_SYS_RESOURCE cannot be granted"
+		}
+		r := b.run()
+		if got := fields(r.out, "CapBnd"); r.status != 0 || got != fmt.Sprintf("%016x", want) || !strings.Contains(r.err, warning) {
+			t.Errorf("bounding set %s, want %016x; %+v", got, want, r)
+		}
+		b.spec.Version = "1.0.2"
+		if r := b.run(); r.status == 0 || !strings.Contains(r.err, `unknown capability "CAP_FLY"`) {
+			t.Errorf("a configuration of version 1.0: %+v", r)
 		}
 	})
 }

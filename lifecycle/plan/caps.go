@@ -2,6 +2,7 @@ package plan
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -37,9 +38,9 @@ func AllCapabilities() []string {
 // capSets are bit masks by capability number.
 type capSets struct{ bounding, effective, permitted, inheritable, ambient uint64 }
 
-// capabilitySets reads the five sets; without any the process gets none.
-func capabilitySets(c *specs.LinuxCapabilities) (capSets, error) {
-	var s capSets
+// capabilitySets reads the five sets; without any the process gets none. Names
+// that mean nothing are returned, as "process.capabilities.SET: NAME".
+func capabilitySets(c *specs.LinuxCapabilities) (s capSets, unknown []string) {
 	if c == nil {
 		return s, nil
 	}
@@ -57,12 +58,56 @@ func capabilitySets(c *specs.LinuxCapabilities) (capSets, error) {
 		for _, name := range set.from {
 			n, err := capNumber(name)
 			if err != nil {
-				return s, fmt.Errorf("process.capabilities.%s: %w", set.name, err)
+				unknown = append(unknown, fmt.Sprintf("process.capabilities.%s: %v", set.name, err))
+				continue
 			}
 			*set.to |= 1 << n
 		}
 	}
-	return s, nil
+	return s, unknown
+}
+
+// checkCapabilities refuses names that mean nothing in a configuration of
+// version 1.0, where they "MUST cause an error". Since 1.1 (config.md, Linux
+// Process) they, and what cannot be granted, are a warning: see grant.
+func checkCapabilities(spec *specs.Spec, _ *Host) error {
+	if _, unknown := capabilitySets(spec.Process.Capabilities); len(unknown) > 0 && strings.HasPrefix(spec.Version, "1.0.") {
+		return errors.New(unknown[0])
+	}
+	return nil
+}
+
+// grant returns the sets of the configuration without what nobody can give the
+// process, and says what that is. In a user namespace there is all that the
+// kernel knows; outside of one, root may itself be without some.
+func (b *builder) grant() capSets {
+	sets, unknown := capabilitySets(b.spec.Process.Capabilities)
+	for _, text := range unknown {
+		b.plan.Notice(text)
+	}
+	have := uint64(1)<<(b.host.LastCap+1) - 1
+	if !b.inUserNamespace() {
+		have &^= b.host.Lacks
+	}
+	missing := (sets.bounding | sets.effective | sets.permitted | sets.inheritable | sets.ambient) &^ have
+	for c := range 64 {
+		if missing&(1<<c) != 0 {
+			b.plan.Notice("process.capabilities: " + capName(c) + " cannot be granted: the kernel or the caller does not have it")
+		}
+	}
+	for _, set := range []*uint64{&sets.bounding, &sets.effective, &sets.permitted, &sets.inheritable, &sets.ambient} {
+		*set &= have
+	}
+	return sets
+}
+
+// inUserNamespace reports whether the process is in another user namespace
+// than we are.
+func (b *builder) inUserNamespace() bool {
+	if b.entered != nil {
+		return b.entered.Namespaces&unix.CLONE_NEWUSER != 0
+	}
+	return b.created[specs.UserNamespace] || b.shared[specs.UserNamespace] != ""
 }
 
 func capNumber(name string) (int, error) {

@@ -31,7 +31,7 @@ func Check(spec *specs.Spec, host *Host) error {
 	case spec.Linux == nil:
 		return errors.New("config.json has no linux section")
 	}
-	for _, check := range []func(*specs.Spec, *Host) error{unsupported, checkStrings, checkNamespaces, checkMounts, checkSysctls, checkValues, checkHooks, checkAttributes} {
+	for _, check := range []func(*specs.Spec, *Host) error{unsupported, checkStrings, checkNamespaces, checkMounts, checkSysctls, checkValues, checkCapabilities, checkHooks, checkAttributes} {
 		if err := check(spec, host); err != nil {
 			return err
 		}
@@ -95,8 +95,8 @@ func devicesHold(spec *specs.Spec, host *Host) bool {
 			return true
 		}
 	}
-	sets, err := capabilitySets(spec.Process.Capabilities)
-	return !host.Initial || err == nil && sets.bounding&(1<<unix.CAP_MKNOD) == 0
+	sets, _ := capabilitySets(spec.Process.Capabilities)
+	return !host.Initial || sets.bounding&(1<<unix.CAP_MKNOD) == 0
 }
 
 // checkStrings refuses strings that the kernel would cut short.

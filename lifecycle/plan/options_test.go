@@ -2,6 +2,7 @@ package plan
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -56,20 +57,21 @@ func TestAttributesOfMountSetattr(t *testing.T) {
 }
 
 func TestCapabilitySets(t *testing.T) {
-	if s, err := capabilitySets(nil); err != nil || s != (capSets{}) {
-		t.Errorf("none: %+v, %v", s, err)
+	if s, unknown := capabilitySets(nil); unknown != nil || s != (capSets{}) {
+		t.Errorf("none: %+v, %v", s, unknown)
 	}
-	s, err := capabilitySets(&specs.LinuxCapabilities{
+	s, unknown := capabilitySets(&specs.LinuxCapabilities{
 		Bounding: []string{"CAP_CHOWN", "cap_kill"}, Effective: []string{"CAP_KILL"}, Permitted: []string{"CAP_SYS_ADMIN", "CAP_CHOWN"},
 		Inheritable: []string{"CAP_CHECKPOINT_RESTORE"}, Ambient: nil,
 	})
 	want := capSets{bounding: 1<<0 | 1<<5, effective: 1 << 5, permitted: 1<<21 | 1, inheritable: 1 << 40}
-	if err != nil || s != want {
-		t.Errorf("%+v, %v, want %+v", s, err, want)
+	if unknown != nil || s != want {
+		t.Errorf("%+v, %v, want %+v", s, unknown, want)
 	}
 	for _, wrong := range []string{"", "CHOWN", "CAP_", "CAP_CHOWN ", "CAP_41"} {
-		if _, err := capabilitySets(&specs.LinuxCapabilities{Permitted: []string{wrong}}); err == nil {
-			t.Errorf("%q is taken for a capability", wrong)
+		s, unknown := capabilitySets(&specs.LinuxCapabilities{Permitted: []string{wrong, "CAP_CHOWN"}})
+		if len(unknown) != 1 || !strings.Contains(unknown[0], "process.capabilities.permitted: unknown capability") || s.permitted != 1 {
+			t.Errorf("%q is taken for a capability: %+v %q", wrong, s, unknown)
 		}
 	}
 }

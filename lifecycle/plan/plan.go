@@ -66,8 +66,11 @@ type Host struct {
 	// NoGroups: setgroups(2) is denied in the caller's user namespace, and so in
 	// all below it.
 	NoGroups bool
-	LastCap  int    // the highest capability number that the kernel knows
-	Ignored  uint64 // signals that the caller ignores, as in SigIgn of proc(5)
+	LastCap  int // the highest capability number that the kernel knows
+	// Lacks are the capabilities, by their numbers, that we can never have or
+	// give in our own user namespace.
+	Lacks   uint64
+	Ignored uint64 // signals that the caller ignores, as in SigIgn of proc(5)
 	// NoFile is the soft and hard limit of open files before the Go runtime
 	// raised the first.
 	NoFile [2]uint64

@@ -61,10 +61,7 @@ func (b *builder) closeDescriptors() error {
 // credentials gives up what the process shall not have: first the bounding set,
 // then the ids, then the capabilities that were kept over the change of ids.
 func (b *builder) credentials() error {
-	sets, err := capabilitySets(b.spec.Process.Capabilities)
-	if err != nil {
-		return err
-	}
+	sets := b.grant()
 	for c := range b.host.LastCap + 1 {
 		if sets.bounding&(1<<c) == 0 {
 			b.do("drop capability "+capName(c)+" for good", birth.Prctl, birth.Int(unix.PR_CAPBSET_DROP), birth.Int(c), birth.Int(0), birth.Int(0), birth.Int(0))

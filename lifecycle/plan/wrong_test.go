@@ -54,7 +54,7 @@ func TestWrongConfigurations(t *testing.T) {
 		"/dev/x: bad type":                 device("/dev/x", "z"),
 		"dev/x: bad type \"c\" or path":    device("dev/x", "c"),
 		"process.consoleSize is too large": func(s *specs.Spec) { s.Process.ConsoleSize = &specs.Box{Width: 65536} },
-		`unknown capability "CAP_FLY"`:     func(s *specs.Spec) { s.Process.Capabilities.Ambient = []string{"CAP_FLY"} },
+		`unknown capability "CAP_FLY"`:     func(s *specs.Spec) { s.Version, s.Process.Capabilities.Ambient = "1.0.2", []string{"CAP_FLY"} },
 	} {
 		spec := oneID()
 		change(spec)

@@ -36,7 +36,7 @@ func buildSuite(ctx context.Context, dir string, names []string) (suite, error) 
 	if err != nil {
 		return s, err
 	}
-	if _, err := goTool(ctx, "build", "-modfile="+suiteFile, "-overlay="+overlay, "-buildvcs=false", "-trimpath",
+	if _, err := goTool(ctx, "build", "-modfile="+suiteFile, "-overlay="+overlay, "-buildvcs=false", "-trimpath", "-ldflags=-s -w",
 		"-o", dir+"/", suiteModule+"/validation/...", suiteModule+"/cmd/runtimetest"); err != nil {
 		return s, err
 	}

@@ -101,7 +101,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	subjects, err := findSubjects(ctx, o.airplant)
+	// A checkout is often below root's home directory.
+	airplant := filepath.Join(dir, "airplant")
+	if err := copyProgram(airplant, o.airplant); err != nil {
+		return err
+	}
+	subjects, err := findSubjects(ctx, airplant)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // printResult prints one line, and a further one for each failure.
@@ -67,6 +69,10 @@ with airplant and with the crun and runc that are installed. This page is writte
 - Each runs in a mount and a pid namespace of its own. It sees cgroup version 2
   alone, in a cgroup namespace; those marked v1 see version 1 alone, because they read
   files of version 1 and answer "unimplemented" to all else.
+- "rootless" is airplant as root of a user namespace of 65536 ids that are nobody's,
+  with a delegated cgroup: as under podman, rootlesskit or BuildKit. Two programs give
+  their containers all capabilities; where root has not got them, all run there, and
+  they are marked (user).
 - crun has --cgroup-manager=disabled in the view of version 2 where root has no
   CAP_SYS_RESOURCE, without which this version creates no container.
 - runtimetest is built without the code by which Go, since 1.19, raises the soft limit
@@ -88,8 +94,11 @@ func document(host string, subjects []subject, results []result) string {
 	explained := notes()
 	for _, r := range results {
 		name := r.program
-		if viewOf(name) == viewV1 {
+		switch {
+		case viewOf(name) == viewV1:
 			name += " (v1)"
+		case wantsAll(name) && !hasCapability(unix.CAP_SYS_RESOURCE):
+			name += " (user)"
 		}
 		fmt.Fprintf(&b, "| %s |", name)
 		for _, v := range r.verdicts {

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // result is what all runtimes made of one program.
@@ -20,19 +22,27 @@ type result struct {
 	verdicts []verdict // in the order of the subjects
 }
 
+// firstID is the first of the 65536 ids that a user namespace gets: nobody has
+// them, so on the host its root is nobody.
+const firstID = 1 << 20
+
 // runner holds what all runs share.
 type runner struct {
 	dir      string
 	options  options
 	suite    suite
 	subjects []subject
+	self     string     // a copy of this program that everybody can execute
 	v1       sync.Mutex // the programs of version 1 share paths of cgroups
 }
 
 // runAll runs every program with every subject: a program's subjects one after
 // the other, several programs at a time.
 func runAll(ctx context.Context, dir string, o options, s suite, subjects []subject) ([]result, error) {
-	r := &runner{dir: dir, options: o, suite: s, subjects: subjects}
+	r := &runner{dir: dir, options: o, suite: s, subjects: subjects, self: filepath.Join(dir, "conformance")}
+	if err := copyProgram(r.self, "/proc/self/exe"); err != nil {
+		return nil, err
+	}
 	results := make([]result, len(s.programs))
 	next := make(chan int)
 	failures := make(chan error, o.jobs)
@@ -67,6 +77,11 @@ func (r *runner) program(ctx context.Context, name string) (result, error) {
 			res.verdicts = append(res.verdicts, verdict{markNone, "this host has no cgroup version 1"})
 			continue
 		}
+		if v == viewV1 && s.Rootless {
+			res.verdicts = append(res.verdicts, verdict{markNone, "cgroup version 1 is root's"})
+			continue
+		}
+		s.Rootless = s.Rootless || wantsAll(name) && !hasCapability(unix.CAP_SYS_RESOURCE)
 		got, err := r.one(ctx, name, s, v)
 		if err != nil {
 			return res, fmt.Errorf("%s with %s: %w", name, s.Name, err)
@@ -91,8 +106,13 @@ func (r *runner) one(ctx context.Context, program string, s subject, v view) (o 
 		Program: filepath.Join(r.suite.dir, program), Suite: r.suite.dir, Runtime: filepath.Join(dir, s.Name),
 		Dir: dir, View: v, Timeout: r.options.timeout,
 	}
+	owner := 0
+	if s.Rootless {
+		owner = firstID
+	}
 	for _, sub := range []string{"", "tmp", "state"} {
-		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
+		path := filepath.Join(dir, sub)
+		if err := errors.Join(os.Mkdir(path, 0o755), os.Chown(path, owner, owner)); err != nil {
 			return o, err
 		}
 	}
@@ -100,7 +120,7 @@ func (r *runner) one(ctx context.Context, program string, s subject, v view) (o 
 	if err := os.WriteFile(e.Runtime, []byte(s.script(filepath.Join(dir, "state"), v)), 0o755); err != nil {
 		return o, err
 	}
-	if err := r.enter(ctx, e, filepath.Base(r.dir)+"-"+name); err != nil {
+	if err := r.enter(ctx, e, filepath.Base(r.dir)+"-"+name, s.Rootless); err != nil {
 		return o, err
 	}
 	return e.outcome()
@@ -108,7 +128,7 @@ func (r *runner) one(ctx context.Context, program string, s subject, v view) (o 
 
 // enter starts this program again in namespaces of its own, for one errand. If
 // we die, the kernel ends it, and with it all that is in its pid namespace.
-func (r *runner) enter(ctx context.Context, e errand, name string) (err error) {
+func (r *runner) enter(ctx context.Context, e errand, name string, rootless bool) (err error) {
 	text, err := json.Marshal(e)
 	if err != nil {
 		return err
@@ -116,13 +136,21 @@ func (r *runner) enter(ctx context.Context, e errand, name string) (err error) {
 	attr := &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWPID, Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL,
 	}
+	if rootless {
+		attr.Cloneflags |= syscall.CLONE_NEWUSER
+		attr.UidMappings = []syscall.SysProcIDMap{{HostID: firstID, Size: 1 << 16}}
+		attr.GidMappings, attr.GidMappingsEnableSetgroups = attr.UidMappings, true
+		attr.Credential = &syscall.Credential{}
+	}
 	if e.View == viewV2 {
-		g, err := newGroup(name)
+		g, err := newGroup(name, rootless)
+		if g != nil {
+			defer func() { err = errors.Join(err, g.remove()) }()
+		}
 		if err != nil {
 			return err
 		}
 		if g != nil {
-			defer func() { err = errors.Join(err, g.remove()) }()
 			dir, err := os.Open(g.dir)
 			if err != nil {
 				return err
@@ -133,7 +161,7 @@ func (r *runner) enter(ctx context.Context, e errand, name string) (err error) {
 		}
 	}
 	var complaints bytes.Buffer
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", insideArg, string(text))
+	cmd := exec.CommandContext(ctx, r.self, insideArg, string(text))
 	cmd.Stderr, cmd.SysProcAttr = &complaints, attr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%w: %s", err, strings.TrimSpace(complaints.String()))
@@ -175,4 +203,12 @@ func (r *runner) keep(program string, s subject, o outcome) error {
 	return errors.Join(
 		os.WriteFile(base+".out", []byte(o.stdout), 0o644),
 		os.WriteFile(base+".err", []byte(o.stderr), 0o644))
+}
+
+func copyProgram(to, from string) error {
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, text, 0o755)
 }

@@ -15,17 +15,22 @@ type subject struct {
 	Name    string
 	Version string
 	Path    string
+	// Args are the first ones of every call.
+	Args []string
 	// FlagsV2 go before the verb in the view of cgroup version 2.
 	FlagsV2 []string
+	// Rootless: it runs where its caller is root of a user namespace alone.
+	Rootless bool
 }
 
-// findSubjects returns airplant and the peers that are installed, airplant first.
+// findSubjects returns airplant, the peers that are installed, and airplant
+// without root.
 func findSubjects(ctx context.Context, airplant string) ([]subject, error) {
 	path, err := filepath.Abs(airplant)
 	if err != nil {
 		return nil, err
 	}
-	all := []subject{{Name: "airplant", Path: path}}
+	all := []subject{{Name: "airplant", Path: path, Args: []string{"oci"}}}
 	for _, name := range []string{"crun", "runc"} {
 		if path, err := exec.LookPath(name); err == nil {
 			all = append(all, subject{Name: name, Path: path})
@@ -33,11 +38,7 @@ func findSubjects(ctx context.Context, airplant string) ([]subject, error) {
 	}
 	for i := range all {
 		s := &all[i]
-		args := []string{"--version"}
-		if i == 0 {
-			args = []string{"oci", "--version"}
-		}
-		out, err := exec.CommandContext(ctx, s.Path, args...).Output()
+		out, err := exec.CommandContext(ctx, s.Path, append(s.Args, "--version")...).Output()
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Name, err)
 		}
@@ -51,7 +52,9 @@ func findSubjects(ctx context.Context, airplant string) ([]subject, error) {
 			all[i].FlagsV2 = []string{"--cgroup-manager=disabled"}
 		}
 	}
-	return all, nil
+	rootless := all[0]
+	rootless.Name, rootless.Rootless = "rootless", true
+	return append(all, rootless), nil
 }
 
 func hasCapability(number uintptr) bool {
@@ -62,10 +65,7 @@ func hasCapability(number uintptr) bool {
 // script is a program for sh that calls the runtime with a state of its own:
 // the suite knows runtimes by one path.
 func (s subject) script(state string, v view) string {
-	words := []string{"exec", quote(s.Path)}
-	if s.Name == "airplant" {
-		words = append(words, "oci")
-	}
+	words := append([]string{"exec", quote(s.Path)}, s.Args...)
 	words = append(words, "--root", quote(state))
 	if v == viewV2 {
 		words = append(words, s.FlagsV2...)

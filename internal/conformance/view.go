@@ -31,6 +31,13 @@ func viewOf(program string) view {
 	return viewV2
 }
 
+// wantsAll tells whether a program gives its containers all capabilities. Root
+// of a virtual machine or container often has not all of them. Root of a user
+// namespace has, so there such programs run in one.
+func wantsAll(program string) bool {
+	return program == "process_capabilities" || program == "linux_rootfs_propagation"
+}
+
 // hasV1 tells whether the host has hierarchies of version 1 to show.
 func hasV1() bool {
 	_, err := os.Stat(filepath.Join(cgroupRoot, "pids"))
@@ -61,6 +68,7 @@ func (v view) show() error {
 	if unified() == cgroupRoot {
 		return nil
 	}
+	// In a user namespace it is locked, and covered.
 	if err := unix.Unmount(cgroupRoot, unix.MNT_DETACH); err != nil && err != unix.EINVAL {
 		return fmt.Errorf("unmount %s: %w", cgroupRoot, err)
 	}
@@ -78,7 +86,9 @@ type group struct{ dir string }
 // newGroup makes one on a host that has version 2 beside version 1. On a host
 // with version 2 alone a group that has processes cannot have controllers, so
 // the run sees the real root there.
-func newGroup(name string) (*group, error) {
+//
+// Without root it is delegated, the way systemd does it.
+func newGroup(name string, rootless bool) (*group, error) {
 	top := unified()
 	if top == "" || top == cgroupRoot {
 		return nil, nil
@@ -86,6 +96,13 @@ func newGroup(name string) (*group, error) {
 	g := &group{filepath.Join(top, name)}
 	if err := os.Mkdir(g.dir, 0o755); err != nil {
 		return nil, err
+	}
+	if rootless {
+		for _, file := range []string{"", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"} {
+			if err := os.Chown(filepath.Join(g.dir, file), firstID, firstID); err != nil {
+				return g, err
+			}
+		}
 	}
 	return g, nil
 }

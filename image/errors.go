@@ -55,6 +55,10 @@ func explain(op string, ref Reference, err error) error {
 		return err
 	}
 	hint, kind := classify(ref, err)
+	var own hinted
+	if errors.As(err, &own) && own.Hint() != "" {
+		hint = own.Hint()
+	}
 	if kind != nil && !errors.Is(err, kind) {
 		err = fmt.Errorf("%w: %w", kind, err)
 	}
@@ -86,12 +90,16 @@ type (
 	answered interface {
 		error
 		HTTPStatus() int
-		RetryAfter() string // the header, may be empty
 	}
 	// unreached means that no answer came.
 	unreached interface {
 		error
 		URL() string // of the registry
+	}
+	// hinted is an error that knows best what to do about it.
+	hinted interface {
+		error
+		Hint() string // may be empty
 	}
 )
 
@@ -102,13 +110,9 @@ func classifyStatus(ref Reference, s answered) (hint string, kind error) {
 		return "check the name and the tag", ErrNotFound
 	case 401, 403:
 		// Most registries answer so for what does not exist, too.
-		return "check the name, or log in: podman login " + ref.Host, ErrUnauthorized
+		return "check the name, or log in: airplant login " + ref.Host, ErrUnauthorized
 	case 429:
-		hint := "wait, or log in for a higher limit: podman login " + ref.Host
-		if after := s.RetryAfter(); after != "" {
-			hint = "the registry says: retry after " + after + " s; or log in: podman login " + ref.Host
-		}
-		return hint, ErrRateLimited
+		return "wait, or log in for a higher limit: airplant login " + ref.Host, ErrRateLimited
 	}
 	return "", nil
 }

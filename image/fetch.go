@@ -120,13 +120,14 @@ func (j *layerJob) wait(ctx context.Context, below chan struct{}) error {
 // source, into the workspace.
 func (j *layerJob) unpack(ctx context.Context, w *workspace) (*layer.Pending, error) {
 	d := j.desc()
-	blob, err := j.store.workspace(ctx, "blob-"+d.Digest.Encoded())
+	blob, err := j.store.workspace(ctx, partialPrefix+d.Digest.Encoded())
 	if err != nil {
 		return nil, err
 	}
 	defer blob.close()
 	if f, err := os.Open(j.store.blobPath(d.Digest)); err == nil {
-		pending, err := j.stream(ctx, w, f, nil)
+		blob.keep = false
+		pending, err := j.stream(ctx, w, f)
 		if !errors.Is(err, ErrDigest) {
 			return pending, err
 		}
@@ -135,45 +136,25 @@ func (j *layerJob) unpack(ctx context.Context, w *workspace) (*layer.Pending, er
 			return nil, err
 		}
 	}
-	rc, err := j.src.Blob(ctx, d)
-	if err != nil {
-		return nil, err
+	pending, resumed, err := j.download(ctx, w, blob)
+	if resumed && errors.Is(err, ErrDigest) {
+		// What an earlier pull left may be to blame: a power cut, say.
+		if err := w.empty(); err != nil {
+			return nil, err
+		}
+		pending, _, err = j.download(ctx, w, blob)
 	}
-	out, err := os.OpenFile(blob.path("data"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		rc.Close()
-		return nil, err
-	}
-	defer out.Close()
-	pending, err := j.stream(ctx, w, rc, out)
-	if err != nil {
-		return nil, err
-	}
-	if err := j.keepBlob(out, blob); err != nil {
-		pending.Close()
-		return nil, err
-	}
-	return pending, nil
-}
-
-func (j *layerJob) keepBlob(out *os.File, blob *workspace) error {
-	if err := out.Sync(); err != nil {
-		return err
-	}
-	// The directory is not synced here nor for layers: should the new name
-	// be lost with the power, the blob is fetched again.
-	return os.Rename(blob.path("data"), j.store.blobPath(j.desc().Digest))
+	return pending, err
 }
 
 // stream unpacks the compressed stream rc, verifying both digests, and closes
 // it.
-func (j *layerJob) stream(ctx context.Context, w *workspace, rc io.ReadCloser, tee io.Writer) (*layer.Pending, error) {
+func (j *layerJob) stream(ctx context.Context, w *workspace, rc io.ReadCloser) (*layer.Pending, error) {
 	defer rc.Close()
 	abort := func() { rc.Close() } // ends a read that blocks
 	defer context.AfterFunc(ctx, abort)()
 	d := j.desc()
 	packed := newVerifier(rc, "layer", d.Digest, d.Size)
-	packed.tee = tee
 	var total int64
 	packed.seen = func(n int) {
 		total += int64(n)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -75,6 +76,7 @@ func (s *Store) Hold(ctx context.Context) (release func(), err error) {
 type workspace struct {
 	dir  string
 	lock *os.File
+	keep bool // what was downloaded
 }
 
 // workspace waits for the object called name to be nobody's, and makes an
@@ -90,12 +92,25 @@ func (s *Store) workspace(ctx context.Context, name string) (*workspace, error) 
 			break
 		}
 	}
+	if w.keep = strings.HasPrefix(name, partialPrefix); w.keep {
+		return w, nil
+	}
 	if err := w.empty(); err != nil { // left by an owner who died
 		w.close()
 		return nil, err
 	}
 	return w, nil
 }
+
+const (
+	// partialPrefix begins the names of workspaces for blobs. What was
+	// downloaded of one stays there for the next pull.
+	partialPrefix = "blob-"
+	// partialName is the file in it.
+	partialName = "data"
+	// partialAge is how long it stays.
+	partialAge = 7 * 24 * time.Hour
+)
 
 // take locks the directory. It reports false if the directory was removed
 // between being opened and being locked.
@@ -146,14 +161,23 @@ func (w *workspace) empty() error {
 	return nil
 }
 
-// close removes the directory and then gives the lock up.
+// close removes the directory, unless there is something to keep in it, and
+// then gives the lock up.
 func (w *workspace) close() {
-	_ = os.RemoveAll(w.dir) // what stays is removed by the next sweep
+	if !w.keep || !worthKeeping(w.dir) {
+		_ = os.RemoveAll(w.dir) // what stays is removed by the next sweep
+	}
 	w.lock.Close()
 }
 
-// Sweep removes what processes that died have left in tmp. A pull does it by
-// itself.
+// worthKeeping tells whether a workspace holds a part of a blob.
+func worthKeeping(dir string) bool {
+	info, err := os.Stat(filepath.Join(dir, partialName))
+	return err == nil && info.Size() > 0 && time.Since(info.ModTime()) < partialAge
+}
+
+// Sweep removes what processes that died have left in tmp, except for what
+// the next pull can go on from. A pull does it by itself.
 func (s *Store) Sweep() error {
 	entries, err := os.ReadDir(s.path(tmpDir))
 	if err != nil {
@@ -190,6 +214,9 @@ func (s *Store) sweep(e os.DirEntry) error {
 	free, err := tryLock(f, unix.LOCK_EX)
 	if err != nil || !free || !sameFile(f, path) {
 		return err
+	}
+	if strings.HasPrefix(e.Name(), partialPrefix) && worthKeeping(path) {
+		return nil
 	}
 	return os.RemoveAll(path)
 }

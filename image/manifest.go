@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,6 +46,7 @@ type document struct {
 	Layers        []v1.Descriptor `json:"layers"`
 	Manifests     []v1.Descriptor `json:"manifests"`
 	FSLayers      json.RawMessage `json:"fsLayers"` // of schema 1
+	ArtifactType  string          `json:"artifactType"`
 }
 
 // parseDocument reads a manifest or index. mediaType is what its descriptor
@@ -102,7 +104,7 @@ func (d *document) checkManifest() error {
 		return unsupportedf("manifest without config")
 	}
 	if t := d.Config.MediaType; t != v1.MediaTypeImageConfig && t != dockerConfig {
-		return unsupportedf("not a container image: its configuration is of type %q", t)
+		return artifact(cmp.Or(d.ArtifactType, t))
 	}
 	if d.Config.Size > maxConfig {
 		return unsupportedf("configuration of %d bytes", d.Config.Size)
@@ -116,6 +118,26 @@ func (d *document) checkManifest() error {
 		}
 	}
 	return checkDescriptors(append([]v1.Descriptor{*d.Config}, d.Layers...))
+}
+
+// artifact refuses what registries hold beside images.
+func artifact(mediaType string) error {
+	what := "an artifact"
+	for _, known := range [][2]string{
+		{"helm", "a Helm chart"},
+		{"wasm", "a WebAssembly module"},
+		{"cosign", "a signature"},
+		{"sigstore", "a signature"},
+		{"in-toto", "an attestation"},
+		{"cyclonedx", "a bill of materials"},
+		{"spdx", "a bill of materials"},
+	} {
+		if strings.Contains(mediaType, known[0]) {
+			what = known[1]
+			break
+		}
+	}
+	return unsupportedf("%s (type %q), not a container image", what, mediaType)
 }
 
 func checkLayerType(t string) error {
@@ -146,14 +168,22 @@ func checkDescriptors(list []v1.Descriptor) error {
 	return nil
 }
 
-// choose finds the manifest for a platform in an index: the exact variant,
-// else the best one that the platform can run.
-func choose(list []v1.Descriptor, want v1.Platform) (v1.Descriptor, error) {
+// maxUntold is how many indexes without a platform are looked into.
+const maxUntold = 16
+
+// choose finds what to follow in an index: the manifest of the exact variant,
+// else the best one that the platform can run, and else the entries that do
+// not tell, in their order: further indexes, or a single manifest.
+func choose(list []v1.Descriptor, want v1.Platform) ([]v1.Descriptor, error) {
 	var best *v1.Descriptor
 	bestRank := 0
 	var have []string
+	var untold []v1.Descriptor
 	for i, d := range list {
-		if d.Platform == nil {
+		if d.Platform == nil || d.Platform.OS == "" && d.Platform.Architecture == "" {
+			if len(list) == 1 || slices.Contains(indexTypes, d.MediaType) {
+				untold = append(untold, d)
+			}
 			continue
 		}
 		got := normalPlatform(*d.Platform)
@@ -165,15 +195,15 @@ func choose(list []v1.Descriptor, want v1.Platform) (v1.Descriptor, error) {
 		}
 	}
 	if best != nil {
-		return *best, nil
+		return []v1.Descriptor{*best}, nil
 	}
-	if len(list) == 1 && list[0].Platform == nil {
-		return list[0], nil // the configuration tells
+	if len(untold) > 0 {
+		return untold[:min(len(untold), maxUntold)], nil
 	}
 	if len(have) > 20 {
 		have = append(have[:20], "…")
 	}
-	return v1.Descriptor{}, fmt.Errorf("%w: wanted %s, the index has %s", ErrNoPlatform,
+	return nil, fmt.Errorf("%w: wanted %s, the index has %s", ErrNoPlatform,
 		platformString(want), strings.Join(have, ", "))
 }
 

@@ -127,12 +127,12 @@ func TestChoose(t *testing.T) {
 		got, err := choose(c.list, p)
 		if c.pick == "" {
 			if !errors.Is(err, ErrNoPlatform) {
-				t.Errorf("%s: got %v, %v", want, got.Platform, err)
+				t.Errorf("%s: got %v, %v", want, got, err)
 			}
 			continue
 		}
-		if err != nil || got.Digest != digest.FromString(c.pick) {
-			t.Errorf("%s: got %v, %v, want %s", want, got.Platform, err, c.pick)
+		if err != nil || len(got) != 1 || got[0].Digest != digest.FromString(c.pick) {
+			t.Errorf("%s: got %v, %v, want %s", want, got, err, c.pick)
 		}
 	}
 	for _, bad := range []string{"", "a/b/c/d", "linux/", "/amd64", "linux/../x"} {

@@ -215,24 +215,49 @@ func (p *puller) describe(ctx context.Context, r *record) error {
 		p.manifest = doc
 		return err
 	}
-	d, err := choose(doc.Manifests, p.opts.Platform)
+	return p.descend(ctx, r, doc, 1)
+}
+
+// descend follows an index to the manifest for the platform, through further
+// indexes if need be.
+func (p *puller) descend(ctx context.Context, r *record, index *document, depth int) error {
+	if depth > maxNesting {
+		return unsupportedf("indexes within indexes, more than %d deep", maxNesting)
+	}
+	list, err := choose(index.Manifests, p.opts.Platform)
 	if err != nil {
 		return err
 	}
-	if text, err = p.src.Document(ctx, d); err != nil {
+	for n, d := range list {
+		err = p.follow(ctx, r, d, depth)
+		if !errors.Is(err, ErrNoPlatform) || n == len(list)-1 {
+			break
+		}
+	}
+	return err
+}
+
+// follow reads the manifest or index that an index names.
+func (p *puller) follow(ctx context.Context, r *record, d v1.Descriptor, depth int) error {
+	if d.Size > maxManifest {
+		return unsupportedf("manifest of %d bytes", d.Size)
+	}
+	text, err := p.src.Document(ctx, d)
+	if err != nil {
 		return err
 	}
 	if err := verify(text, d); err != nil {
 		return err
 	}
-	if doc, err = parseDocument(text, d.MediaType); err != nil {
+	doc, err := parseDocument(text, d.MediaType)
+	if err != nil {
 		return err
 	}
-	if doc.Manifests != nil {
-		return unsupportedf("index within an index")
+	if err := p.keep(ctx, r, doc, text); err != nil || doc.Manifests == nil {
+		p.manifest = doc
+		return err
 	}
-	p.manifest = doc
-	return p.keep(ctx, r, doc, text)
+	return p.descend(ctx, r, doc, depth+1)
 }
 
 // keep stores a manifest or index.
@@ -246,6 +271,14 @@ func (p *puller) keep(ctx context.Context, r *record, doc *document, text []byte
 func (p *puller) small(ctx context.Context, d v1.Descriptor) ([]byte, error) {
 	if text, err := os.ReadFile(p.store.blobPath(d.Digest)); err == nil && verify(text, d) == nil {
 		return text, nil
+	}
+	lock, err := p.store.workspace(ctx, partialPrefix+d.Digest.Encoded())
+	if err != nil {
+		return nil, err
+	}
+	defer lock.close()
+	if text, err := os.ReadFile(p.store.blobPath(d.Digest)); err == nil && verify(text, d) == nil {
+		return text, nil // another pull was faster
 	}
 	rc, err := p.src.Blob(ctx, d)
 	if err != nil {

@@ -240,3 +240,14 @@ func (r Reference) Absolute() (Reference, error) {
 	r.Path = path
 	return r, nil
 }
+
+// RegistryHost is the registry in what people give to login: a host, perhaps
+// as a URL or with a repository.
+func RegistryHost(s string) (string, bool) {
+	s = strings.TrimPrefix(strings.TrimPrefix(s, "https://"), "http://")
+	host, _, _ := strings.Cut(s, "/")
+	if host == "index.docker.io" || host == "registry-1.docker.io" {
+		host = defaultHost
+	}
+	return host, validHost(host)
+}

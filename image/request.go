@@ -13,6 +13,14 @@ type Request struct {
 	OneID    bool   `json:"oneID"` // owners are noted, not set
 }
 
+// LoginRequest is a login, or a logout, that one program asks of another.
+type LoginRequest struct {
+	Host          string `json:"host,omitempty"` // empty: all, of a logout
+	Username      string `json:"username,omitempty"`
+	Password      string `json:"password,omitempty"`
+	PasswordStdin bool   `json:"passwordStdin,omitempty"`
+}
+
 // Bytes is a number of bytes for people.
 func Bytes(n int64) string {
 	const unit = 1000

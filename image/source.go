@@ -22,9 +22,31 @@ type Source interface {
 	Root(ctx context.Context) (mediaType string, text []byte, err error)
 	// Document returns a manifest by its digest.
 	Document(ctx context.Context, d v1.Descriptor) ([]byte, error)
-	// Blob opens a configuration or a layer.
+	// Blob opens a configuration or a layer. Closing it ends a Read that
+	// blocks.
 	Blob(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error)
 	Close() error
+}
+
+// seeking is a Source that can go on from the middle of a blob at no cost.
+type seeking interface {
+	BlobFrom(ctx context.Context, d v1.Descriptor, offset int64) (io.ReadCloser, error)
+}
+
+// blobFrom opens a blob at an offset.
+func blobFrom(ctx context.Context, src Source, d v1.Descriptor, offset int64) (io.ReadCloser, error) {
+	if s, ok := src.(seeking); ok {
+		return s.BlobFrom(ctx, d, offset)
+	}
+	rc, err := src.Blob(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := io.CopyN(io.Discard, rc, offset); err != nil && !errors.Is(err, io.EOF) {
+		rc.Close()
+		return nil, err
+	}
+	return rc, nil
 }
 
 // maxManifest is the size of a manifest above which it is refused, as by most

@@ -25,7 +25,6 @@ type verifier struct {
 	want digest.Digest
 	size int64 // -1: unknown
 	what string
-	tee  io.Writer // may be nil
 	seen func(n int)
 
 	hash hash.Hash
@@ -47,12 +46,6 @@ func (v *verifier) Read(p []byte) (int, error) {
 	if v.size >= 0 && v.n > v.size {
 		v.err = fmt.Errorf("%w: %s %s: %w (%d)", ErrDigest, v.what, v.want, errTooLarge, v.size)
 		return 0, v.err
-	}
-	if v.tee != nil && n > 0 {
-		if _, err := v.tee.Write(p[:n]); err != nil {
-			v.err = err
-			return 0, err
-		}
 	}
 	if v.seen != nil && n > 0 {
 		v.seen(n)

@@ -17,9 +17,11 @@ import (
 // mount namespace of its own, with our descriptors 0 to 2, and gives its exit
 // status. The program has all capabilities there, and ends when we do.
 //
+// What comes from signals, which may be nil, is sent on to the program.
+//
 // It is how ordinary Go code comes to run with mapped ids: the path is then
 // /proc/self/exe, in which the new process is still we.
-func Enter(m Map, by MapBy, path string, args, env []string) (status int, err error) {
+func Enter(m Map, by MapBy, path string, args, env []string, signals <-chan os.Signal) (status int, err error) {
 	for _, s := range append(append([]string{path}, args...), env...) {
 		if err := birth.Terminated("argument", s); err != nil {
 			return 0, err
@@ -49,11 +51,35 @@ func Enter(m Map, by MapBy, path string, args, env []string) (status int, err er
 	if err == nil {
 		_, err = p.ReadReport(ours)
 	}
+	stop := relay(signals, child.PidFD)
 	status, waitErr := child.Wait()
+	stop()
 	if err != nil && !errors.Is(err, io.EOF) {
 		return 0, errors.Join(err, waitErr)
 	}
 	return status, waitErr
+}
+
+// relay sends signals on until stop is called.
+func relay(signals <-chan os.Signal, pidfd *os.File) (stop func()) {
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case s := <-signals:
+				if s, ok := s.(unix.Signal); ok {
+					_ = unix.PidfdSendSignal(int(pidfd.Fd()), s, nil, 0) // it may have ended
+				}
+			case <-end:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(end)
+		<-ended
+	}
 }
 
 // entering is the program of Enter, a prelude alone.

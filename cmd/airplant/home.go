@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 
 	"airplant/lifecycle"
@@ -47,11 +48,55 @@ func (e *env) enterP(path string, args ...string) error {
 		return err
 	}
 	m := id.Map()
-	status, err := userns.Enter(m, m.By(id.UID, id.GID, id.Rung == userns.Direct), path, args, e.environ)
+	signals, stop := relayed()
+	defer stop()
+	status, err := userns.Enter(m, m.By(id.UID, id.GID, id.Rung == userns.Direct), path, args, e.environ, signals)
 	if err == nil && status != 0 {
 		err = exitStatus(status)
 	}
 	return err
+}
+
+// relayed catches the signals that end a program, so that one in P can clean up
+// and end by itself. Those that a terminal sends have reached it already.
+func relayed() (signals chan os.Signal, stop func()) {
+	signals = make(chan os.Signal, 4)
+	for _, s := range []os.Signal{unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGHUP} {
+		if !signal.Ignored(s) { // by nohup, say
+			signal.Notify(signals, s)
+		}
+	}
+	if !inForeground() {
+		return signals, func() { signal.Stop(signals) }
+	}
+	passed, end := make(chan os.Signal, 4), make(chan struct{})
+	go func() {
+		for {
+			select {
+			case s := <-signals:
+				if s != unix.SIGINT && s != unix.SIGQUIT {
+					passed <- s
+				}
+			case <-end:
+				return
+			}
+		}
+	}()
+	return passed, func() {
+		signal.Stop(signals)
+		close(end)
+	}
+}
+
+// inForeground tells whether the keys of our terminal reach us.
+func inForeground() bool {
+	tty, err := os.Open("/dev/tty")
+	if err != nil {
+		return false
+	}
+	defer tty.Close()
+	group, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
 }
 
 // removeAsRoot removes a tree that may hold files of other ids of ours.

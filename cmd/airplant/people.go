@@ -39,6 +39,8 @@ func (e *env) peopleFace() *face {
 		commands: []command{
 			{"run", "Run a program in a new container.", func() any { return &runCmd{} }},
 			{"pull", "Get an image into the store.", func() any { return &pullCmd{} }},
+			{"login", "Log in to a registry.", func() any { return &loginCmd{} }},
+			{"logout", "Log out of a registry.", func() any { return &logoutCmd{} }},
 			{"images", "List the images of the store.", func() any { return &imagesCmd{} }},
 			{"rmi", "Remove images from the store.", func() any { return &rmiCmd{} }},
 			{"tag", "Give an image a further name.", func() any { return &tagCmd{} }},

@@ -27,11 +27,11 @@ func Run(ctx context.Context, r image.Request, getenv func(string) string, out, 
 	if err != nil {
 		return err
 	}
-	auth := registry.FileAuth(getenv)
+	world := registry.NewWorld(getenv, "/etc")
 	options := image.PullOptions{
 		Platform: image.HostPlatform(), Policy: r.Policy, IgnoreOwner: r.OneID, Gzip: inflate.Gzip, Zstd: inflate.Zstd,
 		Connect: func(host, repository, reference string, accept []string) image.Source {
-			return registry.Connect(auth, host, repository, reference, accept)
+			return world.Connect(host, repository, reference, accept)
 		},
 	}
 	if r.Platform != "" {

@@ -37,7 +37,7 @@ func (r *Repository) login(ctx context.Context, challenges []string) error {
 				return err
 			}
 			header = "Bearer " + token
-		case scheme == "basic" && cred != (Credential{}) && header == "":
+		case scheme == "basic" && cred.Username != "" && header == "":
 			header = basic(cred)
 		}
 	}
@@ -65,10 +65,10 @@ func (r *Repository) token(ctx context.Context, params map[string]string, cred C
 	if err != nil || realm.Host == "" {
 		return "", fmt.Errorf("token server %q: not a URL", params["realm"])
 	}
-	if realm.Scheme != "https" && realm.Scheme != r.scheme {
+	if realm.Scheme != "https" && realm.Scheme != r.scheme || realm.Scheme != "https" && realm.Scheme != "http" {
 		return "", fmt.Errorf("token server %s: refused, because it is not reached by https", realm.Redacted())
 	}
-	if realm.Scheme == "http" && !isLoopback(realm.Host) {
+	if realm.Scheme == "http" && !isLoopback(realm.Host) && !r.plain {
 		return "", fmt.Errorf("token server %s: refused, because it is not reached by https", realm.Redacted())
 	}
 	query := realm.Query()
@@ -80,14 +80,9 @@ func (r *Repository) token(ctx context.Context, params map[string]string, cred C
 	for _, scope := range r.scopes {
 		query.Add("scope", scope)
 	}
-	realm.RawQuery = query.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, realm.String(), nil)
+	req, err := tokenRequest(ctx, realm, query, cred)
 	if err != nil {
 		return "", err
-	}
-	req.Header.Set("User-Agent", "airplant")
-	if cred != (Credential{}) {
-		req.Header.Set("Authorization", basic(cred))
 	}
 	resp, err := r.client.http.Do(req)
 	if err != nil {
@@ -110,6 +105,33 @@ func (r *Repository) token(ctx context.Context, params map[string]string, cred C
 		}
 	}
 	return "", fmt.Errorf("token of %s: the answer holds none", realm.Host)
+}
+
+// tokenRequest asks by password, or by the token that a login left.
+func tokenRequest(ctx context.Context, realm *url.URL, query url.Values, cred Credential) (*http.Request, error) {
+	if cred.Identity == "" {
+		realm.RawQuery = query.Encode()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, realm.String(), nil)
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set("User-Agent", "airplant")
+		if cred != (Credential{}) {
+			req.Header.Set("Authorization", basic(cred))
+		}
+		return req, nil
+	}
+	form := url.Values{
+		"grant_type": {"refresh_token"}, "client_id": {"airplant"}, "refresh_token": {cred.Identity},
+		"service": {query.Get("service")}, "scope": {strings.Join(query["scope"], " ")},
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, realm.String(), strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", "airplant")
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return req, nil
 }
 
 // parseChallenge reads one WWW-Authenticate header (RFC 9110, section 11.6.1)

@@ -12,20 +12,20 @@ import (
 )
 
 // FileAuth returns a function for [New] that looks credentials up in the
-// files that docker login and podman login write. getenv is the environment.
-// The files are read when a registry first asks. Only entries with a password
-// are used; credential helpers are not run.
+// files that docker login and podman login write, and asks the helpers that
+// they name. getenv is the environment. The files are read when a registry
+// first asks.
 func FileAuth(getenv func(string) string) func(host, repository string) (Credential, error) {
 	return func(host, repository string) (Credential, error) {
 		for _, path := range authFiles(getenv) {
-			auths, err := readAuths(path)
+			file, err := readAuths(path)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
 			if err != nil {
 				return Credential{}, err
 			}
-			if c, ok, err := lookup(auths, host, repository); err != nil || ok {
+			if c, ok, err := file.lookup(host, repository); err != nil || ok {
 				return c, err
 			}
 		}
@@ -53,26 +53,43 @@ func authFiles(getenv func(string) string) []string {
 	return list
 }
 
-func readAuths(path string) (map[string]string, error) {
+// authFile is config.json of docker, or auth.json of podman.
+type authFile struct {
+	path  string
+	auths map[string]authEntry // by normal keys
+	// helpers are programs by host; store is the one for all others.
+	helpers map[string]string
+	store   string
+}
+
+type authEntry struct {
+	Auth          string `json:"auth,omitempty"`
+	IdentityToken string `json:"identitytoken,omitempty"`
+}
+
+func readAuths(path string) (*authFile, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	var file struct {
-		Auths map[string]struct {
-			Auth string `json:"auth"`
-		} `json:"auths"`
+		Auths       map[string]authEntry `json:"auths"`
+		CredHelpers map[string]string    `json:"credHelpers"`
+		CredsStore  string               `json:"credsStore"`
 	}
 	if err := json.Unmarshal(text, &file); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	auths := map[string]string{}
+	f := &authFile{path: path, auths: map[string]authEntry{}, helpers: map[string]string{}, store: file.CredsStore}
 	for key, a := range file.Auths {
-		if a.Auth != "" {
-			auths[normalKey(key)] = a.Auth
+		if a != (authEntry{}) {
+			f.auths[normalKey(key)] = a
 		}
 	}
-	return auths, nil
+	for key, name := range file.CredHelpers {
+		f.helpers[normalKey(key)] = name
+	}
+	return f, nil
 }
 
 // normalKey strips what docker adds to the name of a registry.
@@ -80,31 +97,55 @@ func normalKey(key string) string {
 	key = strings.TrimPrefix(strings.TrimPrefix(key, "https://"), "http://")
 	key = strings.TrimSuffix(key, "/")
 	key = strings.TrimSuffix(strings.TrimSuffix(key, "/v1"), "/v2")
-	if key == "index.docker.io" {
+	if key == "index.docker.io" || key == "registry-1.docker.io" {
 		return "docker.io"
 	}
 	return key
 }
 
-// lookup finds the entry for a repository, or for one of the namespaces that
-// it is in, the longest first.
-func lookup(auths map[string]string, host, repository string) (Credential, bool, error) {
+// lookup finds the credential for a repository: by a helper for its registry,
+// else by the entry for one of the namespaces that it is in, the longest first.
+func (f *authFile) lookup(host, repository string) (Credential, bool, error) {
+	if name := f.helpers[host]; name != "" {
+		return helperGet(name, host)
+	}
 	for key := host + "/" + repository; ; {
-		if auth, ok := auths[key]; ok {
-			text, err := base64.StdEncoding.DecodeString(auth)
+		if entry, ok := f.auths[key]; ok {
+			c, err := entry.credential()
 			if err != nil {
-				return Credential{}, false, fmt.Errorf("entry of %s: %w", key, err)
+				err = fmt.Errorf("%s: entry of %s: %w", f.path, key, err)
 			}
-			user, password, ok := strings.Cut(strings.TrimRight(string(text), "\x00"), ":")
-			if !ok {
-				return Credential{}, false, fmt.Errorf("entry of %s: no password", key)
-			}
-			return Credential{Username: user, Password: password}, true, nil
+			return c, err == nil, err
 		}
 		i := strings.LastIndexByte(key, '/')
 		if i < 0 {
-			return Credential{}, false, nil
+			break
 		}
 		key = key[:i]
 	}
+	if f.store != "" {
+		c, ok, err := helperGet(f.store, host)
+		if errors.Is(err, errNoHelper) {
+			return Credential{}, false, nil // a leftover of Docker Desktop, mostly
+		}
+		return c, ok, err
+	}
+	return Credential{}, false, nil
+}
+
+func (a authEntry) credential() (Credential, error) {
+	c := Credential{Identity: a.IdentityToken}
+	if a.Auth == "" {
+		return c, nil
+	}
+	text, err := base64.StdEncoding.DecodeString(a.Auth)
+	if err != nil {
+		return Credential{}, err
+	}
+	user, password, ok := strings.Cut(strings.TrimRight(string(text), "\x00"), ":")
+	if !ok {
+		return Credential{}, errors.New("no password")
+	}
+	c.Username, c.Password = user, password
+	return c, nil
 }

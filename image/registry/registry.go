@@ -21,11 +21,10 @@
 // (CVE-2020-15157).
 //
 // Registries on loopback addresses are spoken to by plain HTTP, all others by
-// HTTPS.
+// HTTPS, unless the files that [World] reads say otherwise.
 //
 // Not done here: digests of blobs are not verified (whoever reads them to the
-// end does), nothing is retried or resumed, nothing is pushed, credential
-// helpers are not run.
+// end does), nothing is pushed, credential helpers are not run.
 package registry
 
 import (
@@ -39,8 +38,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/opencontainers/go-digest"
 )
 
 // MaxManifest is the size of a manifest above which it is refused, as by most
@@ -48,13 +45,19 @@ import (
 const MaxManifest = 4 << 20
 
 // Credential is what a registry asks for.
-type Credential struct{ Username, Password string }
+type Credential struct {
+	Username, Password string
+	// Identity is a token for the token server, in place of a password.
+	Identity string
+}
 
 // Client talks to registries. It is safe for concurrent use and keeps tokens
 // and connections.
 type Client struct {
 	http *http.Client
 	auth func(host, repository string) (Credential, error)
+	// pause waits before a further try; tests do not.
+	pause func(context.Context, time.Duration) error
 
 	mu     sync.Mutex
 	header map[string]string // Authorization by origin and scope
@@ -80,6 +83,7 @@ func New(auth func(host, repository string) (Credential, error)) *Client {
 	return &Client{
 		http:   &http.Client{Transport: transport, CheckRedirect: checkRedirect},
 		auth:   auth,
+		pause:  pause,
 		header: map[string]string{},
 	}
 }
@@ -98,7 +102,11 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 		return fmt.Errorf("redirect from https to %s", req.URL.Scheme)
 	}
 	if first := via[0].URL; first.Scheme != req.URL.Scheme || first.Host != req.URL.Host {
-		req.Header.Del("Authorization")
+		for k := range req.Header { // of hosts.toml, too
+			if k != "Accept" && k != "Range" && k != "User-Agent" {
+				req.Header.Del(k)
+			}
+		}
 	}
 	return nil
 }
@@ -111,6 +119,9 @@ type Repository struct {
 	base   string
 	scheme string
 	scopes []string // what is asked of a token server
+	root   string   // where the interface of the registry begins
+	header map[string][]string
+	plain  bool // credentials may go to a token server by plain HTTP
 }
 
 // key is what an Authorization header is remembered by.
@@ -122,7 +133,7 @@ func (c *Client) Repository(host, name string) *Repository {
 	base := BaseURL(host)
 	scheme, _, _ := strings.Cut(base, ":")
 	return &Repository{
-		client: c, host: host, name: name, scheme: scheme, base: base + name + "/",
+		client: c, host: host, name: name, scheme: scheme, root: base, base: base + name + "/",
 		scopes: []string{"repository:" + name + ":pull"},
 	}
 }
@@ -154,7 +165,7 @@ func isLoopback(host string) bool {
 // Manifest fetches a manifest or index by tag or digest. The content is not
 // compared with a digest.
 func (r *Repository) Manifest(ctx context.Context, reference string, accept []string) (body []byte, mediaType string, err error) {
-	resp, err := r.get(ctx, r.base+"manifests/"+reference, strings.Join(accept, ", "))
+	resp, err := r.get(ctx, r.base+"manifests/"+reference, strings.Join(accept, ", "), 0)
 	if err != nil {
 		return nil, "", err
 	}
@@ -168,47 +179,4 @@ func (r *Repository) Manifest(ctx context.Context, reference string, accept []st
 	}
 	mediaType, _, _ = strings.Cut(resp.Header.Get("Content-Type"), ";")
 	return body, strings.TrimSpace(mediaType), nil
-}
-
-// Blob opens a blob for reading. The caller verifies and closes it.
-func (r *Repository) Blob(ctx context.Context, d digest.Digest) (io.ReadCloser, error) {
-	if err := d.Validate(); err != nil {
-		return nil, err
-	}
-	resp, err := r.get(ctx, r.base+"blobs/"+d.String(), "*/*")
-	if err != nil {
-		return nil, err
-	}
-	return resp.Body, nil
-}
-
-// get requests a URL of the repository, authenticating if it is asked to. The
-// response is a success.
-func (r *Repository) get(ctx context.Context, url, accept string) (*http.Response, error) {
-	for try := 0; ; try++ {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return nil, err
-		}
-		req.Header.Set("Accept", accept)
-		req.Header.Set("User-Agent", "airplant")
-		if h := r.client.cached(r.key()); h != "" {
-			req.Header.Set("Authorization", h)
-		}
-		resp, err := r.client.http.Do(req)
-		if err != nil {
-			return nil, &UnreachableError{Host: r.host, Err: err}
-		}
-		if resp.StatusCode == http.StatusOK {
-			return resp, nil
-		}
-		status := statusError(r.host, resp)
-		origin := resp.Request.URL.Scheme == req.URL.Scheme && resp.Request.URL.Host == req.URL.Host
-		if resp.StatusCode != http.StatusUnauthorized || !origin || try > 0 {
-			return nil, status
-		}
-		if err := r.login(ctx, resp.Header.Values("WWW-Authenticate")); err != nil {
-			return nil, fmt.Errorf("%w: %w", status, err)
-		}
-	}
 }

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -13,8 +14,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 const blobText = "blob"
@@ -51,6 +54,10 @@ func newServer(t *testing.T, handle func(w http.ResponseWriter, r *http.Request)
 	return s
 }
 
+func blobDescriptor() v1.Descriptor {
+	return v1.Descriptor{Digest: digest.FromString(blobText), Size: int64(len(blobText))}
+}
+
 func (s *server) host() string { return strings.TrimPrefix(s.URL, "http://") }
 
 func (s *server) log() string {
@@ -61,6 +68,7 @@ func (s *server) log() string {
 
 func client(t *testing.T, c Credential) *Client {
 	cl := New(func(string, string) (Credential, error) { return c, nil })
+	cl.pause = func(ctx context.Context, _ time.Duration) error { return ctx.Err() }
 	t.Cleanup(cl.Close)
 	return cl
 }
@@ -78,7 +86,7 @@ func TestAnonymous(t *testing.T) {
 	if err != nil || string(text) != "{}" || mediaType != "application/vnd.oci.image.manifest.v1+json" {
 		t.Errorf("got %q, %q, %v", text, mediaType, err)
 	}
-	rc, err := r.Blob(t.Context(), digest.FromString(blobText))
+	rc, err := r.Blob(t.Context(), blobDescriptor(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +94,7 @@ func TestAnonymous(t *testing.T) {
 	if b, err := io.ReadAll(rc); err != nil || string(b) != blobText {
 		t.Errorf("got %q, %v", b, err)
 	}
-	if _, err := r.Blob(t.Context(), "sha256:../.."); err == nil {
+	if _, err := r.Blob(t.Context(), v1.Descriptor{Digest: "sha256:../.."}, 0); err == nil {
 		t.Error("a digest that is a path was asked for")
 	}
 }
@@ -105,7 +113,7 @@ func TestStatus(t *testing.T) {
 		return true
 	}
 	_, _, err = r.Manifest(t.Context(), "tag", nil)
-	if !errors.As(err, &status) || status.Code != 429 || status.RetryAfter() != "17" {
+	if !errors.As(err, &status) || status.Code != 429 || !strings.Contains(status.Hint(), "pull again in 17s") {
 		t.Errorf("got %v", err)
 	}
 	s.handle = func(w http.ResponseWriter, _ *http.Request) bool {
@@ -236,13 +244,13 @@ func TestRedirect(t *testing.T) {
 		return true
 	})
 	r := client(t, secret).Repository(s.host(), "a/b")
-	rc, err := r.Blob(t.Context(), digest.FromString(blobText))
+	rc, err := r.Blob(t.Context(), blobDescriptor(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	rc.Close()
 	target = "/ask"
-	if _, err := r.Blob(t.Context(), digest.FromString(blobText)); err == nil {
+	if _, err := r.Blob(t.Context(), blobDescriptor(), 0); err == nil {
 		t.Error("a challenge of another server was answered")
 	}
 	if got := elsewhere.log(); got != "/blob \n/ask " {
@@ -319,7 +327,7 @@ func TestFileAuth(t *testing.T) {
 	env := map[string]string{"HOME": home}
 	auth := FileAuth(func(k string) string { return env[k] })
 	for in, want := range map[string]Credential{
-		"quay.io team/app": {"team", "1"}, "quay.io teams/app": {"all", "2:3"}, "docker.io library/a": {"hub", "4"},
+		"quay.io team/app": {Username: "team", Password: "1"}, "quay.io teams/app": {Username: "all", Password: "2:3"}, "docker.io library/a": {Username: "hub", Password: "4"},
 		"ghcr.io a": {}, "empty a": {}, "quay.io.evil.io a": {},
 	} {
 		host, repo, _ := strings.Cut(in, " ")

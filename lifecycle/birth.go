@@ -101,7 +101,7 @@ func (r *Runtime) bear(id string, spec *specs.Spec, o *CreateOptions, wait bool,
 		return nil, err
 	}
 	c.Record = Record{
-		ID: id, Bundle: o.Bundle, Rootfs: rootfs(spec, o.Bundle), Created: time.Now().UTC(),
+		ID: id, Bundle: o.Bundle, Config: o.Config, Rootfs: rootfs(spec, o.Bundle), Created: time.Now().UTC(),
 		Annotations: spec.Annotations, Owner: os.Geteuid(), OwnPIDs: ownPIDs(spec), Hooks: spec.Hooks, making: true,
 		Listener: b.listener, ExecveAt: p.ExecveAt(),
 	}
@@ -115,6 +115,9 @@ func (r *Runtime) bear(id string, spec *specs.Spec, o *CreateOptions, wait bool,
 		if err := writePidFile(o.PidFile, b.child.PID); err != nil {
 			return nil, err
 		}
+	}
+	if err := b.sendPidfd(o.PidfdSocket); err != nil {
+		return nil, err
 	}
 	if err := b.hooksOnCreate(spec.Hooks); err != nil {
 		return nil, err
@@ -207,7 +210,7 @@ func (b *newborn) openOne(name birth.Input, o *CreateOptions) (theirs *os.File, 
 	case name == plan.Listener:
 		theirs, err = b.container.listen()
 	case name == plan.Console && o.ConsoleSocket != "":
-		theirs, err = dialConsole(o.ConsoleSocket)
+		theirs, err = dialSocket("console", o.ConsoleSocket)
 	case name == plan.Console:
 		b.console, theirs, err = socketPair()
 	case name == plan.Target:

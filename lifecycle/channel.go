@@ -149,19 +149,38 @@ func (c *container) dial() (*os.File, error) {
 	return connect(unix.SOCK_SEQPACKET, inFolder(c.dir, startSocket))
 }
 
-// dialConsole connects to an engine's console socket.
-func dialConsole(path string) (*os.File, error) {
+// dialSocket connects to an engine's socket, which is for the named purpose.
+func dialSocket(purpose, path string) (*os.File, error) {
 	dir, name := splitPath(path)
 	folder, err := os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
-		return nil, fmt.Errorf("console socket: %w", err)
+		return nil, fmt.Errorf("%s socket: %w", purpose, err)
 	}
 	defer folder.Close()
 	f, err := connect(unix.SOCK_STREAM, inFolder(folder, name))
 	if err != nil {
-		return nil, fmt.Errorf("console socket %s: %w", path, err)
+		return nil, fmt.Errorf("%s socket %s: %w", purpose, path, err)
 	}
 	return f, nil
+}
+
+// sendPidfd sends a pidfd of the process to an engine's socket, if there is one.
+func (b *newborn) sendPidfd(socket string) error {
+	if socket == "" {
+		return nil
+	}
+	conn, err := dialSocket("pidfd", socket)
+	if err != nil {
+		return err
+	}
+	return errors.Join(sendFile(conn, b.child.PidFD, "pidfd"), conn.Close())
+}
+
+// sendFile sends a descriptor, with its name, over a unix socket (SCM_RIGHTS,
+// unix(7)).
+func sendFile(socket, file *os.File, name string) error {
+	rights := unix.UnixRights(int(file.Fd()))
+	return os.NewSyscallError("sendmsg", unix.Sendmsg(int(socket.Fd()), []byte(name), rights, nil, 0))
 }
 
 func connect(kind int, to unix.Sockaddr) (*os.File, error) { return connectIn(kind, to, 0) }

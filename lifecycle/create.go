@@ -20,7 +20,9 @@ import (
 // CreateOptions are the choices of `create` and `run`.
 type CreateOptions struct {
 	Bundle        string // absolute path of the bundle
+	Config        string // absolute path of the configuration, where it is not the bundle's
 	PidFile       string // takes the pid of the first process
+	PidfdSocket   string // takes a pidfd of it
 	ConsoleSocket string // takes the terminal's master
 	PreserveFDs   int
 	ListenFDs     int
@@ -59,7 +61,11 @@ func Preload(bundle string) func(bundle string) (*specs.Spec, error) {
 // Windows and all, and takes 0.25 ms longer. It also refuses a name that comes
 // twice, of which two readers could see different values.
 func LoadSpec(bundle string) (*specs.Spec, error) {
-	name := filepath.Join(bundle, "config.json")
+	return LoadSpecFile(filepath.Join(bundle, "config.json"))
+}
+
+// LoadSpecFile is [LoadSpec] for a configuration by another name.
+func LoadSpecFile(name string) (*specs.Spec, error) {
 	text, err := sys.ReadFile(name)
 	if err != nil {
 		return nil, err

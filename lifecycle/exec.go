@@ -20,6 +20,7 @@ import (
 type ExecOptions struct {
 	PidFile       string
 	ConsoleSocket string
+	PidfdSocket   string
 	PreserveFDs   int
 	ListenFDs     int
 	Detach        bool
@@ -35,7 +36,7 @@ func (r *Runtime) Process(id string, ignorePaused bool) (*specs.Process, error) 
 	if status == specs.StateStopped || status == StatePaused && !ignorePaused {
 		return nil, fmt.Errorf("%w: cannot exec in a container that is %s", ErrState, status)
 	}
-	spec, err := LoadSpec(rec.Bundle)
+	spec, err := LoadSpecFile(rec.config())
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +116,9 @@ func (r *Runtime) enter(rec *Record, process *specs.Process, o *ExecOptions) (_ 
 		if err := writePidFile(o.PidFile, b.child.PID); err != nil {
 			return nil, err
 		}
+	}
+	if err := b.sendPidfd(o.PidfdSocket); err != nil {
+		return nil, err
 	}
 	return b, b.await(false)
 }

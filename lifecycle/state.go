@@ -44,6 +44,7 @@ type Record struct {
 	Version     int               `json:"version"`
 	ID          string            `json:"id"`
 	Bundle      string            `json:"bundle"`
+	Config      string            `json:"config,omitempty"` // where it is not the bundle's
 	Rootfs      string            `json:"rootfs"`
 	Created     time.Time         `json:"created"`
 	Annotations map[string]string `json:"annotations,omitempty"`
@@ -67,6 +68,14 @@ type Record struct {
 	ExecveAt int       `json:"execveAt,omitzero"`
 
 	making bool // it is not made yet, or its creator has died
+}
+
+// config is the file with the configuration.
+func (r *Record) config() string {
+	if r.Config != "" {
+		return r.Config
+	}
+	return filepath.Join(r.Bundle, "config.json")
 }
 
 // container is an open and locked container folder.

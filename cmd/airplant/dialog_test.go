@@ -80,6 +80,18 @@ func (s *story) console(ts *testscript.TestScript, args []string) {
 	}()
 }
 
+// pidfd takes a pidfd that came through the console's socket.
+func (s *story) pidfd(ts *testscript.TestScript, args []string) {
+	r := <-s.masters
+	ts.Check(r.err)
+	defer r.master.Close()
+	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", r.master.Fd()))
+	ts.Check(err)
+	if want := "\nPid:\t" + ts.ReadFile(args[0]) + "\n"; !strings.Contains(string(info), want) {
+		ts.Fatalf("no pidfd of %s: %s", ts.ReadFile(args[0]), info)
+	}
+}
+
 // received is what came through a console socket.
 type received struct {
 	master *os.File

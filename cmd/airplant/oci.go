@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -12,7 +11,6 @@ import (
 
 	"airplant/lifecycle"
 
-	"github.com/alecthomas/kong"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -21,23 +19,14 @@ import (
 
 // ociGlobals are the flags before the verb, as runc and crun have them.
 type ociGlobals struct {
-	Root          string     `help:"Folder for the state of containers." placeholder:"DIR"`
-	Log           string     `help:"File that takes errors besides standard error." placeholder:"FILE"`
-	LogFormat     string     `help:"Format of the log: text or json." enum:"text,json" default:"text"`
-	Debug         bool       `help:"Accepted for engines; there is no debug log."`
-	SystemdCgroup bool       `help:"Accepted for engines; limits are not implemented yet."`
-	CgroupManager string     `help:"Accepted for engines; limits are not implemented yet." placeholder:"NAME"`
-	Criu          string     `hidden:""`
-	Version       ociVersion `help:"Print the version." short:"v"`
-}
-
-type ociVersion bool
-
-// BeforeReset prints the version before anything else is looked at.
-func (ociVersion) BeforeReset(ctx *kong.Context) error {
-	fmt.Fprintf(ctx.Stdout, "airplant version %s\nspec: %s\n", version, specs.Version)
-	ctx.Exit(0)
-	return nil
+	Root          string `help:"Folder for the state of containers." placeholder:"DIR"`
+	Log           string `help:"File that takes errors besides standard error." placeholder:"FILE"`
+	LogFormat     string `help:"Format of the log: text or json." enum:"text,json" default:"text"`
+	Debug         bool   `help:"Also log what was asked and how it ended."`
+	SystemdCgroup bool   `help:"Accepted for engines; limits are not implemented yet."`
+	CgroupManager string `help:"Accepted for engines; limits are not implemented yet." placeholder:"NAME"`
+	Criu          string `hidden:""`
+	Version       bool   `help:"Print the version." short:"v"`
 }
 
 // ociFace is the command line for engines.
@@ -68,15 +57,27 @@ func (e *env) oci(args []string) int {
 	f := ociFace(&g)
 	e.loadSpec = preload(args)
 	args = f.without("--rootless", args)
-	switch name, at := f.named(args); name {
+	name, at := f.named(args)
+	switch {
+	case slices.ContainsFunc(args[:at], func(a string) bool { return a == "--version" || a == "-v" }):
+		return e.ociVersion()
+	case len(args) == 0:
+		args = []string{"--help"}
+	case name == "help":
+		args = append(slices.Clone(args[at+1:]), "--help")
+	}
+	switch name {
 	case "exec":
 		args = slices.Concat(args[:at], flagsFirst(args[at:], reflect.TypeFor[ociExec]()))
 	case "ps":
 		args = slices.Concat(args[:at], flagsFirst(args[at:], reflect.TypeFor[ociPs]()))
 	}
-	status := f.run(args, e, func(err error) { e.reportOCI(&g, err) }, &g)
+	status := f.run(args, e, func(err error) { e.reportOCI(&g, "error", err.Error()) }, &g)
 	if status < 0 {
-		return 1 // as runc, whatever the error
+		status = 1 // as runc, whatever the error
+	}
+	if g.Debug {
+		e.reportOCI(&g, "debug", fmt.Sprintf("%q ended with status %d after %v", args, status, time.Since(e.started).Round(time.Microsecond)))
 	}
 	return status
 }
@@ -100,29 +101,6 @@ func preload(args []string) func(string) (*specs.Spec, error) {
 	return lifecycle.Preload(bundle)
 }
 
-// reportOCI prints an error, and logs it in the form that engines read.
-func (e *env) reportOCI(g *ociGlobals, err error) {
-	text := strings.ReplaceAll(err.Error(), "\n", "; ")
-	fmt.Fprintf(e.stderr, "airplant: error: %s\n", text)
-	if g.Log == "" {
-		return
-	}
-	f, openErr := os.OpenFile(g.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if openErr != nil {
-		fmt.Fprintf(e.stderr, "airplant: error: open the log: %v\n", openErr)
-		return
-	}
-	defer f.Close()
-	now := time.Now().Format(time.RFC3339)
-	if g.LogFormat == "json" {
-		// Text and time cannot fail to be JSON.
-		line, _ := json.Marshal(map[string]string{"level": "error", "msg": strings.ToValidUTF8(text, "\uFFFD"), "time": now}, json.Deterministic(true))
-		fmt.Fprintf(f, "%s\n", line)
-		return
-	}
-	fmt.Fprintf(f, "time=%q level=error msg=%q\n", now, text)
-}
-
 func (g *ociGlobals) runtime(e *env) (_ *lifecycle.Runtime, err error) {
 	root := g.Root
 	if root == "" {
@@ -130,7 +108,8 @@ func (g *ociGlobals) runtime(e *env) (_ *lifecycle.Runtime, err error) {
 	} else {
 		root, err = filepath.Abs(root)
 	}
-	return &lifecycle.Runtime{Root: root, Filters: e.filters(), Warn: e.warn}, err
+	warn := func(err error) { e.reportOCI(g, "warning", err.Error()) }
+	return &lifecycle.Runtime{Root: root, Filters: e.filters(), Warn: warn}, err
 }
 
 // filters is the folder of compiled seccomp filters. Without one they are
@@ -146,8 +125,10 @@ func (e *env) filters() string {
 // bundleFlags are common to create and run.
 type bundleFlags struct {
 	Bundle        string `short:"b" help:"The bundle; the current folder without it." placeholder:"DIR" default:"."`
+	Config        string `help:"The configuration, in place of the bundle's config.json." placeholder:"FILE"`
 	ConsoleSocket string `help:"Unix socket that takes the terminal's master." placeholder:"SOCKET"`
 	PidFile       string `help:"File that takes the pid of the first process." placeholder:"FILE"`
+	PidfdSocket   string `help:"Unix socket that takes a pidfd of the first process." placeholder:"SOCKET"`
 	NoPivot       bool   `help:"Do not use pivot_root: for an initramfs, and less safe."`
 	NoNewKeyring  bool   `help:"Leave the session keyring to the container."`
 	PreserveFds   int    `name:"preserve-fds" help:"Descriptors after standard error that the program inherits." placeholder:"N"`
@@ -156,7 +137,8 @@ type bundleFlags struct {
 
 func (b *bundleFlags) options(e *env) (o lifecycle.CreateOptions, spec *specs.Spec, err error) {
 	o = lifecycle.CreateOptions{
-		PidFile: b.PidFile, ConsoleSocket: b.ConsoleSocket, NoPivot: b.NoPivot, NoNewKeyring: b.NoNewKeyring,
+		PidFile: b.PidFile, ConsoleSocket: b.ConsoleSocket, PidfdSocket: b.PidfdSocket,
+		NoPivot: b.NoPivot, NoNewKeyring: b.NoNewKeyring,
 	}
 	if o.PreserveFDs, o.ListenFDs, err = e.inherited(b.PreserveFds); err != nil {
 		return o, nil, err
@@ -164,7 +146,14 @@ func (b *bundleFlags) options(e *env) (o lifecycle.CreateOptions, spec *specs.Sp
 	if o.Bundle, err = filepath.Abs(b.Bundle); err != nil {
 		return o, nil, err
 	}
-	spec, err = e.loadSpec(o.Bundle)
+	if b.Config == "" {
+		spec, err = e.loadSpec(o.Bundle)
+		return o, spec, err
+	}
+	if o.Config, err = filepath.Abs(b.Config); err != nil {
+		return o, nil, err
+	}
+	spec, err = lifecycle.LoadSpecFile(o.Config)
 	return o, spec, err
 }
 
@@ -252,7 +241,7 @@ func (c *ociState) Run(e *env, g *ociGlobals) error {
 	if err != nil {
 		return err
 	}
-	return printJSON(e, s)
+	return printJSON(e, owned{s, owner(s.OwnerUID)})
 }
 
 func printJSON(e *env, v any) error {
@@ -262,50 +251,4 @@ func printJSON(e *env, v any) error {
 	}
 	_, err = e.stdout.Write(append(text, '\n'))
 	return err
-}
-
-type ociKill struct {
-	All    bool   `short:"a" help:"Signal all processes of the container."`
-	ID     string `arg:"" help:"Name of the container."`
-	Signal string `arg:"" optional:"" default:"SIGTERM" help:"Name or number of the signal."`
-}
-
-func (c *ociKill) Run(e *env, g *ociGlobals) error {
-	sig, err := parseSignal(c.Signal)
-	if err != nil {
-		return err
-	}
-	r, err := g.runtime(e)
-	if err != nil {
-		return err
-	}
-	return r.Kill(c.ID, sig, c.All)
-}
-
-// parseSignal takes a number, or a name with or without SIG.
-func parseSignal(s string) (unix.Signal, error) {
-	if n, err := strconv.Atoi(s); err == nil && n > 0 && n <= 64 {
-		return unix.Signal(n), nil
-	}
-	name := strings.ToUpper(s)
-	if !strings.HasPrefix(name, "SIG") {
-		name = "SIG" + name
-	}
-	if sig := unix.SignalNum(name); sig != 0 {
-		return sig, nil
-	}
-	return 0, fmt.Errorf("unknown signal %q", s)
-}
-
-type ociDelete struct {
-	Force bool   `short:"f" help:"Kill the container if it runs; none is no error."`
-	ID    string `arg:"" help:"Name of the container."`
-}
-
-func (c *ociDelete) Run(e *env, g *ociGlobals) error {
-	r, err := g.runtime(e)
-	if err != nil {
-		return err
-	}
-	return r.Delete(c.ID, c.Force)
 }

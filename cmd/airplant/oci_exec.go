@@ -20,6 +20,7 @@ const execFailed = 255
 type ociExec struct {
 	ConsoleSocket  string   `help:"Unix socket that takes the terminal's master." placeholder:"SOCKET"`
 	PidFile        string   `help:"File that takes the pid of the process." placeholder:"FILE"`
+	PidfdSocket    string   `help:"Unix socket that takes a pidfd of the process." placeholder:"SOCKET"`
 	Process        string   `short:"p" help:"File with the process; the configured one without it." placeholder:"FILE"`
 	Detach         bool     `short:"d" help:"Leave the process running."`
 	Cwd            string   `help:"Working directory." placeholder:"DIR"`
@@ -63,7 +64,7 @@ func (c *ociExec) exec(e *env, g *ociGlobals) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	o := &lifecycle.ExecOptions{PidFile: c.PidFile, ConsoleSocket: c.ConsoleSocket, Detach: c.Detach}
+	o := &lifecycle.ExecOptions{PidFile: c.PidFile, ConsoleSocket: c.ConsoleSocket, PidfdSocket: c.PidfdSocket, Detach: c.Detach}
 	if o.PreserveFDs, o.ListenFDs, err = e.inherited(c.PreserveFds); err != nil {
 		return 0, err
 	}

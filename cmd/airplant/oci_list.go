@@ -42,10 +42,6 @@ func (c *ociList) Run(e *env, g *ociGlobals) error {
 			fmt.Fprintln(e.stdout, s.ID)
 		}
 	case c.Format == "json":
-		type owned struct {
-			*lifecycle.State
-			Owner string `json:"owner"`
-		}
 		out := make([]owned, 0, len(list))
 		for _, s := range list {
 			out = append(out, owned{s, owner(s.OwnerUID)})
@@ -86,6 +82,12 @@ func parseFilters(filters []string) (func(*lifecycle.State) bool, error) {
 }
 
 const annotationFilter = "annotation="
+
+// owned is a state with the name of its owner, as runc prints it.
+type owned struct {
+	*lifecycle.State
+	Owner string `json:"owner"`
+}
 
 // owner is a user's name, or #number for one without, as runc prints it.
 func owner(uid int) string {

@@ -68,6 +68,7 @@ func tellAs(t *testing.T, u testenv.User, pattern string) {
 //	clean                        see that no process, mount or state is left
 //	terminal DIALOG COMMAND...   run a command on a terminal; see dialog
 //	console SOCKET               take a terminal from a socket as engines do
+//	pidfd FILE                   see that the pidfd that came through the socket is of the pid in the file
 //	dialog DIALOG                talk to the terminal that came through the socket
 var verbs = map[string]func(*testscript.TestScript, bool, []string){
 	"need":     plain("need PROGRAM...", 1, (*story).need),
@@ -84,6 +85,7 @@ var verbs = map[string]func(*testscript.TestScript, bool, []string){
 	"clean":    plain("clean", 0, (*story).clean),
 	"terminal": plain("terminal DIALOG COMMAND...", 2, (*story).terminal),
 	"console":  plain("console SOCKET", 1, (*story).console),
+	"pidfd":    plain("pidfd FILE", 1, (*story).pidfd),
 	"dialog":   plain("dialog DIALOG", 1, (*story).dialog),
 }
 

@@ -107,6 +107,15 @@ func (f *fixture) image(tag string, config v1.ImageConfig, layers []testLayer, e
 	return d
 }
 
+// layerOf is the digest of a layer's blob.
+func (f *fixture) layerOf(tag string, n int) digest.Digest {
+	var m v1.Manifest
+	if err := json.Unmarshal(f.blobs[f.tags[tag].Digest], &m); err != nil {
+		panic(err)
+	}
+	return m.Layers[n].Digest
+}
+
 // layout writes the fixture as an OCI image layout.
 func (f *fixture) layout(t testing.TB) string {
 	t.Helper()

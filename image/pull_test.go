@@ -76,6 +76,16 @@ func (c *counter) add(s string) {
 	c.n[s]++
 }
 
+func (c *counter) total() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for _, k := range c.n {
+		n += k
+	}
+	return n
+}
+
 func (c *counter) get(s string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -18,12 +18,20 @@ const collectWait = 2 * time.Second
 
 // layer returns the record of a complete layer.
 func (s *Store) layer(chain, diffID digest.Digest) (layerRecord, bool) {
-	var r layerRecord
-	text, err := os.ReadFile(filepath.Join(s.layerPath(chain), "layer.json"))
-	if err != nil || json.Unmarshal(text, &r) != nil || r.DiffID != diffID || !exists(s.diffPath(chain)) {
+	r, err := s.readLayer(chain)
+	if err != nil || r.DiffID != diffID || !exists(s.diffPath(chain)) {
 		return layerRecord{}, false
 	}
 	return r, true
+}
+
+func (s *Store) readLayer(chain digest.Digest) (layerRecord, error) {
+	var r layerRecord
+	text, err := os.ReadFile(filepath.Join(s.layerPath(chain), "layer.json"))
+	if err == nil {
+		err = json.Unmarshal(text, &r)
+	}
+	return r, err
 }
 
 // Remove forgets a name, on all platforms, and then removes what no image and
@@ -89,6 +97,15 @@ func (s *Store) collect(inUse []string) error {
 	if err != nil {
 		return err
 	}
+	live := s.live(records, inUse)
+	return errors.Join(
+		s.eachDead(layersDir, live, s.discard),
+		s.eachDead(blobsDir, live, os.Remove),
+	)
+}
+
+// live are the digests of all that an image or a container needs.
+func (s *Store) live(records []*record, inUse []string) map[digest.Digest]bool {
 	live := map[digest.Digest]bool{}
 	for _, r := range records {
 		for _, d := range append(append(r.Blobs, r.Layers...), r.Target, r.Manifest.Digest, r.Config) {
@@ -98,10 +115,7 @@ func (s *Store) collect(inUse []string) error {
 	for _, dir := range inUse {
 		live[s.chainOf(dir)] = true
 	}
-	return errors.Join(
-		s.eachDead(layersDir, live, s.discard),
-		s.eachDead(blobsDir, live, os.Remove),
-	)
+	return live
 }
 
 // eachDead calls remove for what is not alive in a directory of digests.

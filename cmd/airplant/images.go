@@ -6,9 +6,11 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"airplant/image"
+	"airplant/image/registries"
 	"airplant/lifecycle"
 	"airplant/userns"
 
@@ -28,7 +30,11 @@ type pullCmd struct {
 
 func (c *pullCmd) Run(e *env) error {
 	// Mistakes are told before anything is started.
-	ref, err := parseReference(c.Image)
+	names, err := e.fullNames(c.Image)
+	if err != nil {
+		return err
+	}
+	ref, err := parseReference(names[0])
 	if err != nil {
 		return err
 	}
@@ -44,7 +50,7 @@ func (c *pullCmd) Run(e *env) error {
 		return err
 	}
 	request, err := json.Marshal(image.Request{
-		Store: h.Data, Image: ref.String(), Platform: c.Platform, Policy: policies[c.Policy],
+		Store: h.Data, Image: ref.String(), Others: names[1:], Platform: c.Platform, Policy: policies[c.Policy],
 		Quiet: c.Quiet, NoID: c.NoID, OneID: id.Rung == userns.OneID,
 	})
 	if err != nil {
@@ -54,6 +60,36 @@ func (c *pullCmd) Run(e *env) error {
 }
 
 var policies = map[string]image.Policy{"always": image.PullAlways, "missing": image.PullMissing, "never": image.PullNever}
+
+// fullNames gives the references that a short one may stand for, by
+// registries.conf: that of an image in the store comes first.
+func (e *env) fullNames(s string) ([]string, error) {
+	if !registries.IsShort(s) {
+		return []string{s}, nil
+	}
+	config, err := registries.Load(registries.Places{Getenv: e.getenv, Etc: "/etc"})
+	if err != nil {
+		return nil, err
+	}
+	names := config.Expand(s)
+	if len(names) == 1 {
+		return names, nil
+	}
+	store, err := e.store()
+	if err != nil {
+		return nil, err
+	}
+	for i, n := range names {
+		ref, err := image.ParseReference(n)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := store.Resolve(ref, image.HostPlatform()); err == nil {
+			return slices.Insert(slices.Delete(names, i, i+1), 0, n), nil
+		}
+	}
+	return names, nil
+}
 
 func parseReference(s string) (image.Reference, error) {
 	ref, err := image.ParseReference(s)
@@ -77,10 +113,6 @@ func (e *env) store() (*image.Store, error) {
 		return nil, err
 	}
 	return image.Open(h.Data)
-}
-
-type systemCmd struct {
-	Reset systemResetCmd `cmd:"" help:"Remove all images and containers."`
 }
 
 type systemResetCmd struct {

@@ -53,6 +53,7 @@ func (e *env) peopleFace() *face {
 			{"commit", "Make an image of what a container has changed.", func() any { return &commitCmd{} }},
 			{"diff", "List what a container or an image has changed.", func() any { return &diffCmd{} }},
 			{"rm", "Remove containers.", func() any { return &rmCmd{} }},
+			{"prune", "Remove what no image and no container needs.", func() any { return &pruneCmd{} }},
 			{"explain", "Print the system calls that a container is made of.", func() any { return &explainCmd{} }},
 			{"doctor", "Tell what this host allows.", func() any { return &doctorCmd{} }},
 			{"unshare", "Run a program with the ids of our files.", func() any { return &unshareCmd{} }},

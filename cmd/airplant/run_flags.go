@@ -24,6 +24,11 @@ import (
 // fromImage finds the image, pulls it where that is wanted, and takes its
 // configuration.
 func (c *runCmd) fromImage(e *env, b *box, user string) (release func(), err error) {
+	names, err := e.fullNames(c.Args[0])
+	if err != nil {
+		return nil, err
+	}
+	c.Args[0] = names[0]
 	ref, err := parseReference(c.Args[0])
 	if err != nil {
 		return nil, err

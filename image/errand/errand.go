@@ -49,6 +49,8 @@ func Run(ctx context.Context, verb string, request []byte, w World) error {
 		return with(request, func(r *image.TreeRequest) error { return export(ctx, r, w) })
 	case "diff":
 		return with(request, func(r *image.TreeRequest) error { return diff(ctx, r, w) })
+	case "check":
+		return with(request, func(r *image.CheckRequest) error { return puller.Check(ctx, *r, w.Getenv, w.Stdout) })
 	case "login":
 		return with(request, func(r *image.LoginRequest) error {
 			return puller.Login(ctx, *r, w.Getenv, w.Stdin, w.Stdout, w.Stderr)

@@ -9,6 +9,7 @@ package puller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -19,6 +20,32 @@ import (
 
 // Run pulls, and prints the image's id on out and progress on err.
 func Run(ctx context.Context, r image.Request, getenv func(string) string, out, progress io.Writer) error {
+	err := pullOne(ctx, r, getenv, out, progress)
+	for _, name := range r.Others {
+		if !errors.Is(err, image.ErrNotFound) && !errors.Is(err, image.ErrUnauthorized) {
+			break
+		}
+		r.Image = name
+		if next := pullOne(ctx, r, getenv, out, progress); next == nil || !errors.Is(next, image.ErrNotFound) {
+			err = next
+		}
+	}
+	return err
+}
+
+// means are options to pull whatever there is, by what is written down on this
+// machine.
+func means(getenv func(string) string) image.PullOptions {
+	world := registry.NewWorld(getenv, "/etc")
+	return image.PullOptions{
+		Platform: image.HostPlatform(), Gzip: inflate.Gzip, Zstd: inflate.Zstd,
+		Connect: func(host, repository, reference string, accept []string) image.Source {
+			return world.Connect(host, repository, reference, accept)
+		},
+	}
+}
+
+func pullOne(ctx context.Context, r image.Request, getenv func(string) string, out, progress io.Writer) error {
 	ref, err := image.ParseReference(r.Image)
 	if err != nil {
 		return err
@@ -27,13 +54,8 @@ func Run(ctx context.Context, r image.Request, getenv func(string) string, out, 
 	if err != nil {
 		return err
 	}
-	world := registry.NewWorld(getenv, "/etc")
-	options := image.PullOptions{
-		Platform: image.HostPlatform(), Policy: r.Policy, IgnoreOwner: r.OneID, Gzip: inflate.Gzip, Zstd: inflate.Zstd,
-		Connect: func(host, repository, reference string, accept []string) image.Source {
-			return world.Connect(host, repository, reference, accept)
-		},
-	}
+	options := means(getenv)
+	options.Policy, options.IgnoreOwner = r.Policy, r.OneID
 	if r.Platform != "" {
 		if options.Platform, err = image.ParsePlatform(r.Platform); err != nil {
 			return err

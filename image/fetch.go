@@ -19,7 +19,9 @@ import (
 // They unpack side by side; each is completed when the one below it is.
 //
 //	source ─> digest, size, blob file ─> decompress ─> diff id ─> tar ─> files
-//	   goroutine 1                          goroutine 2           goroutine 3
+//	   goroutine 1                      goroutine 2      3         goroutine 4
+//
+// so that gzip, the slowest of them by far, has a processor of its own.
 func (p *puller) layers(ctx context.Context) ([]int64, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -194,8 +196,10 @@ func (j *layerJob) inflate(ctx context.Context, w *workspace, r io.Reader, abort
 		return nil, err
 	}
 	defer plain.Close()
-	ahead := newReadAhead(newVerifier(plain, "unpacked layer", j.config.RootFS.DiffIDs[j.i], -1))
+	inflated := newReadAhead(plain)
+	ahead := newReadAhead(newVerifier(inflated, "unpacked layer", j.config.RootFS.DiffIDs[j.i], -1))
 	defer ahead.Close()
+	defer inflated.Close() // first: what reads it may wait
 	diff := w.path("layer/diff")
 	if err := os.MkdirAll(diff, 0o700); err != nil {
 		return nil, err

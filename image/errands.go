@@ -61,4 +61,20 @@ type (
 		Format      string   `json:"format,omitempty"` // of a list of changes: "" or json
 		OneID       bool     `json:"oneID"`
 	}
+	// PushRequest asks for an image in a registry, a layout or an archive.
+	PushRequest struct {
+		Store       string `json:"store"`
+		Image       string `json:"image"`
+		Destination string `json:"destination,omitempty"` // "": the image's own name
+		Platform    string `json:"platform,omitempty"`
+		AllTags     bool   `json:"allTags"`
+		DigestFile  string `json:"digestFile,omitempty"`
+		Quiet       bool   `json:"quiet"`
+	}
+	// ManifestRequest asks for the manifest or index of an image.
+	ManifestRequest struct {
+		Store  string `json:"store"`
+		Image  string `json:"image"`
+		Remote bool   `json:"remote"`
+	}
 )

@@ -46,6 +46,8 @@ func (e *env) peopleFace() *face {
 			{"tag", "Give an image a further name.", func() any { return &tagCmd{} }},
 			{"inspect", "Print all about images, as JSON or by a template.", func() any { return &inspectCmd{} }},
 			{"history", "Tell how an image was made.", func() any { return &historyCmd{} }},
+			{"manifest", "Look at manifests and indexes.", func() any { return &manifestCmd{} }},
+			{"push", "Write an image to a registry.", func() any { return &pushCmd{} }},
 			{"save", "Write images to an archive or a directory.", func() any { return &saveCmd{} }},
 			{"load", "Get images from an archive or a directory.", func() any { return &loadCmd{} }},
 			{"import", "Make an image of a root filesystem in a tar.", func() any { return &importCmd{} }},

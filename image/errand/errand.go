@@ -57,6 +57,10 @@ func Run(ctx context.Context, verb string, request []byte, w World) error {
 		})
 	case "logout":
 		return with(request, func(r *image.LoginRequest) error { return puller.Logout(*r, w.Getenv, w.Stdout) })
+	case "push":
+		return with(request, func(r *image.PushRequest) error { return push(ctx, r, w) })
+	case "manifest":
+		return with(request, func(r *image.ManifestRequest) error { return manifest(ctx, r, w) })
 	}
 	return fmt.Errorf("unknown errand %q", verb)
 }

@@ -39,8 +39,8 @@ func TestUmociAgrees(t *testing.T) {
 			compare(t, dump(t, filepath.Join(bundle, "rootfs")), c.tree)
 		})
 	}
-	if n == 0 {
-		t.Error("no case is marked")
+	if n < 60 {
+		t.Errorf("only %d cases are marked", n)
 	}
 }
 

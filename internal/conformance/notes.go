@@ -14,6 +14,10 @@ func notes() map[string]string {
 			"It also wants the status \"created\" in prestart, which we call \"creating\", as runc does: `create` has not finished.",
 		"linux_process_apparmor_profile": "names a profile that no host has loaded: without AppArmor, or without the profile, " +
 			"a program is not run unconfined.",
+		"linux_ns_itype": "has no mount namespace, and mounts all the same, which would be on the host: refused. " +
+			"The peers leave those mounts to the host.",
+		"linux_ns_path": "one of its five containers joins a mount namespace and mounts there, " +
+			"for all that live in it: refused. The other four pass.",
 		"misc_props": "its first container is to run /runtimetest, which it does not put there.",
 		"pidfile": "kills `true` after it has ended, and wants no error; " +
 			"the program kill_no_effect and the specification (runtime.md, Kill) want one.",

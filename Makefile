@@ -41,6 +41,21 @@ test: ## run the tests (AIRPLANT_TEST_REQUIRE=all: a skip fails)
 	cut -f1,3 "$$skips" | sort | uniq -c | sed 's/\.test\t/: /'; \
 	exit $$status
 
+# FLAVOURS narrows which machines boot; CHECKS which of their checks run.
+FLAVOURS ?= plain apparmor selinux
+CHECKS   ?= *
+.PHONY: test-vm
+test-vm: ## boot virtual machines (qemu, no KVM needed; root) and run testdata/vm/checks in them
+	@$(SETUP) vm
+	@$(MAKE) --no-print-directory build
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && cp bin/airplant "$$dir" && \
+	$(GO) test -buildvcs=false -c -o "$$dir/cgroup.test" ./lifecycle/cgroup && \
+	status=0; for flavour in $(FLAVOURS); do \
+		rm -rf "$$dir/checks" && mkdir "$$dir/checks" && \
+		cp testdata/vm/checks/$$flavour/$(CHECKS).sh "$$dir/checks" && \
+		testdata/vm/run.sh "$$dir" $$flavour || { echo "vm: $$flavour failed" >&2; status=1; }; \
+	done; exit $$status
+
 .PHONY: lint
 lint: ## check form and meaning of the code, for amd64 and arm64
 	$(LINT) run --allow-parallel-runners $(PKGS)

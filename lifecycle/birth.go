@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"airplant/internal/birth"
+	"airplant/lifecycle/cgroup"
 	"airplant/lifecycle/plan"
 	"airplant/userns"
 
@@ -41,13 +42,19 @@ type newborn struct {
 	failure   *os.File // takes what fails under a seccomp filter
 	agent     *os.File // answers for the filter, as listener says
 	listener  *Listener
-	record    *Record // of the container that is entered
+	record    *Record // of the container that is entered, and whose cgroup into is
 	warn      func(error)
+	group     *group        // the container's cgroup, to be made
+	into      *cgroup.Group // a cgroup that is there, to be entered; not ours to close
 }
 
 // close closes the descriptors; the process lives on.
 func (b *newborn) close() error {
-	return errors.Join(b.reports.Close(), b.child.PidFD.Close(), b.child.Free(), b.closeMore())
+	err := errors.Join(b.reports.Close(), b.child.PidFD.Close(), b.child.Free(), b.closeMore())
+	if b.group != nil && b.group.made != nil {
+		err = errors.Join(err, b.group.made.Close())
+	}
+	return err
 }
 
 // closeMore closes the descriptors that not every process has.
@@ -65,7 +72,11 @@ func (b *newborn) closeMore() error {
 // or executes its program. When it fails, nothing of the container is left.
 // meanwhile is done while the process sets itself up.
 func (r *Runtime) bear(id string, spec *specs.Spec, o *CreateOptions, wait bool, meanwhile func()) (_ *newborn, err error) {
-	p, err := r.Plan(spec, o, wait)
+	g, err := r.planGroup(id, spec)
+	if err != nil {
+		return nil, err
+	}
+	p, err := r.plan(spec, o, wait, g)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +89,7 @@ func (r *Runtime) bear(id string, spec *specs.Spec, o *CreateOptions, wait bool,
 	if err != nil {
 		return nil, err
 	}
-	b := &newborn{container: c, plan: p, inject: birth.NoFail(), warn: r.Warn}
+	b := &newborn{container: c, plan: p, inject: birth.NoFail(), warn: r.Warn, group: g}
 	if o.Inject != nil {
 		b.inject = *o.Inject
 	}
@@ -94,17 +105,21 @@ func (r *Runtime) bear(id string, spec *specs.Spec, o *CreateOptions, wait bool,
 			return nil, err
 		}
 	}
+	c.Record = Record{
+		ID: id, Bundle: o.Bundle, Config: o.Config, Rootfs: rootfs(spec, o.Bundle), Created: time.Now().UTC(),
+		Annotations: spec.Annotations, Owner: os.Geteuid(), OwnPIDs: ownPIDs(spec), Hooks: spec.Hooks, making: true,
+		Listener: b.listener,
+	}
+	if err := b.groupFirst(); err != nil {
+		return nil, err
+	}
 	if err := b.fork(o); err != nil {
 		return nil, err
 	}
 	if err := b.leaveJoined(); err != nil {
 		return nil, err
 	}
-	c.Record = Record{
-		ID: id, Bundle: o.Bundle, Config: o.Config, Rootfs: rootfs(spec, o.Bundle), Created: time.Now().UTC(),
-		Annotations: spec.Annotations, Owner: os.Geteuid(), OwnPIDs: ownPIDs(spec), Hooks: spec.Hooks, making: true,
-		Listener: b.listener, ExecveAt: p.ExecveAt(),
-	}
+	c.ExecveAt = p.ExecveAt()
 	if err := c.keepFilter(p.Filter()); err != nil {
 		return nil, err
 	}
@@ -167,17 +182,26 @@ func (b *newborn) fork(o *CreateOptions) (err error) {
 		return err
 	}
 	compiled := make(chan error, 1)
-	go func() {
+	compile := func() {
 		err := b.plan.Complete()
 		if err == nil {
 			err = b.plan.Compile(f[plan.Executable], b.plan.MainInputs(), b.inject)
 		}
 		compiled <- err
-	}()
-	b.child, err = birth.Fork(&b.plan.Program, in, b.plan.CloneFlags, b.inject)
-	err = explainFork(err)
+	}
+	late := b.group != nil && b.group.plan.ByPID() // only then is the cgroup's path known
+	if !late {
+		go compile()
+	}
+	err = b.clone(in)
 	if err == nil && !b.plan.Joins {
 		err = b.writeMaps()
+	}
+	if late {
+		if err == nil {
+			err = b.groupAround()
+		}
+		compile()
 	}
 	if err := errors.Join(err, <-compiled); err != nil {
 		return err
@@ -273,7 +297,7 @@ func (b *newborn) leaveJoined() error {
 
 // undo ends the process, if there is one, and removes the container's folder.
 func (b *newborn) undo(pidFile string) error {
-	return errors.Join(b.discard(pidFile), b.container.remove())
+	return errors.Join(b.discard(pidFile), b.group.undo(), b.container.remove())
 }
 
 // discard ends the process, if there is one, and closes what belongs to it.

@@ -80,6 +80,10 @@ func LoadSpecFile(name string) (*specs.Spec, error) {
 // Plan begins the plan of what creating the container does; see
 // [plan.Plan.Complete].
 func (r *Runtime) Plan(spec *specs.Spec, o *CreateOptions, wait bool) (*plan.Plan, error) {
+	return r.plan(spec, o, wait, nil)
+}
+
+func (r *Runtime) plan(spec *specs.Spec, o *CreateOptions, wait bool, g *group) (*plan.Plan, error) {
 	common, err := host()
 	if err != nil {
 		return nil, err
@@ -95,6 +99,7 @@ func (r *Runtime) Plan(spec *specs.Spec, o *CreateOptions, wait bool) (*plan.Pla
 	return plan.New(spec, &host, &plan.Options{
 		Bundle: o.Bundle, Wait: wait, PreserveFDs: o.PreserveFDs, ListenFDs: o.ListenFDs,
 		NoPivot: o.NoPivot, NoNewKeyring: o.NoNewKeyring, DieWithParent: o.DieWithParent, Overlay: o.Overlay, Filter: filter,
+		Group: g != nil,
 	})
 }
 

@@ -24,6 +24,8 @@ type ExecOptions struct {
 	PreserveFDs   int
 	ListenFDs     int
 	Detach        bool
+	// Cgroup is a cgroup below the container's that the process goes into.
+	Cgroup string
 }
 
 // Process is the configured process of a container, to be changed for an exec.
@@ -98,6 +100,10 @@ func (r *Runtime) enter(rec *Record, process *specs.Process, o *ExecOptions) (_ 
 	}
 	b := &newborn{plan: p, inject: birth.NoFail(), target: target, warn: r.Warn}
 	b.record, b.listener = rec, rec.Listener
+	if b.into, err = subGroup(rec, o.Cgroup); err != nil {
+		return nil, err
+	}
+	defer b.leaveGroup()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.discard(o.PidFile))

@@ -126,7 +126,11 @@ func hookInContainer(h *specs.Hook, rec *Record, state []byte) (err error) {
 	// A hook need not read its input, nor all of it.
 	go func() { _, _ = w.Write(state); _ = w.Close() }()
 	defer r.Close()
-	b := &newborn{plan: p, inject: birth.NoFail(), target: target, stdin: r}
+	b := &newborn{plan: p, inject: birth.NoFail(), target: target, stdin: r, record: rec}
+	if b.into, err = openGroup(rec); err != nil {
+		return err
+	}
+	defer b.leaveGroup()
 	err = b.fork(&CreateOptions{})
 	if err == nil {
 		err = b.leaveJoined()

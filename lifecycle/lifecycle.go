@@ -29,6 +29,8 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"airplant/lifecycle/cgroup"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -38,6 +40,10 @@ type Runtime struct {
 	Root string
 	// Filters is a folder that keeps compiled seccomp filters; none if empty.
 	Filters string
+	// Cgroups is who makes them; the zero value leaves the choice to us.
+	Cgroups cgroup.Manager
+	// RuntimeDir is $XDG_RUNTIME_DIR, where the user's systemd is.
+	RuntimeDir string
 	// Warn is told what went wrong without making the operation fail, and what
 	// was done in place of something better. It may be nil.
 	Warn func(error)

@@ -181,8 +181,7 @@ func end(rec *Record) error {
 	if err := unix.PidfdSendSignal(int(f.Fd()), unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return os.NewSyscallError("pidfd_send_signal", err)
 	}
-	const patience = 10_000 // ms; a process in uninterruptible sleep takes its time
-	late, err := waitFor(f, patience)
+	late, err := waitFor(f, int(killPatience.Milliseconds()))
 	if late {
 		err = fmt.Errorf("process %d does not end", rec.PID)
 	}

@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"airplant/internal/sys"
+	"airplant/lifecycle/cgroup"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -27,10 +29,20 @@ func (r *Runtime) Processes(id string) ([]int, error) {
 	return processesOf(&rec)
 }
 
-// processesOf finds them by the pid namespace, where the container has one of
-// its own, and else as the first process and its descendants. One that has lost
-// its parents is missed then.
-func processesOf(rec *Record) ([]int, error) {
+// processesOf finds them by the container's cgroup or, without one, by its pid
+// namespace. Where it has neither of its own, they are the first process, its
+// descendants, and all that bear its mark.
+func processesOf(rec *Record) (list []int, err error) {
+	if found, err := withGroup(rec, func(_ context.Context, g *cgroup.Group) error {
+		list, err = g.Pids()
+		return err
+	}); found || err != nil {
+		return list, err
+	}
+	return byNamespace(rec)
+}
+
+func byNamespace(rec *Record) ([]int, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, err
@@ -55,7 +67,10 @@ func processesOf(rec *Record) ([]int, error) {
 			list = append(list, pid)
 		}
 	}
-	return append(list, descendants(rec.PID, parents)...), nil
+	marked, err := rec.Kin.processes()
+	list = slices.Concat(list, descendants(rec.PID, parents), marked)
+	slices.Sort(list)
+	return slices.Compact(list), err
 }
 
 // parentOf is field 4 of /proc/PID/stat, 0 for a process that is gone.
@@ -85,6 +100,17 @@ func descendants(of int, parents map[int]int) (list []int) {
 
 // signalAll signals every process of the container.
 func signalAll(rec *Record, sig unix.Signal) error {
+	if found, err := withGroup(rec, func(ctx context.Context, g *cgroup.Group) error {
+		if sig == unix.SIGKILL {
+			return g.Kill()
+		}
+		return g.Signal(ctx, sig)
+	}); found || err != nil {
+		return err
+	}
+	if sig == unix.SIGKILL && !rec.OwnPIDs {
+		return errors.Join(signalFirst(rec, sig), endRest(rec))
+	}
 	pids, err := processesOf(rec)
 	if err != nil {
 		return err
@@ -118,10 +144,18 @@ func signalMember(rec *Record, pid int, sig unix.Signal) error {
 	return nil
 }
 
-// Pause stops all processes of a container. Without a cgroup it does so by
-// SIGSTOP, which their parents in the container can see.
+// Pause stops all processes of a container: its cgroup is frozen. Without one it
+// is done by SIGSTOP, which their parents in the container can see.
 func (r *Runtime) Pause(id string) error {
 	return r.change(id, "running or created", []specs.ContainerState{specs.StateRunning, specs.StateCreated}, func(c *container) error {
+		frozen, err := withGroup(&c.Record, func(ctx context.Context, g *cgroup.Group) error { return g.Freeze(ctx) })
+		if frozen || err != nil {
+			if err == nil {
+				c.Paused = true
+				err = c.save()
+			}
+			return err
+		}
 		// Until it is stopped itself, a process may make others.
 		for seen := 0; ; {
 			pids, err := processesOf(&c.Record)
@@ -140,7 +174,11 @@ func (r *Runtime) Pause(id string) error {
 // Resume lets a paused container go on.
 func (r *Runtime) Resume(id string) error {
 	return r.change(id, "paused", []specs.ContainerState{StatePaused}, func(c *container) error {
-		if err := signalAll(&c.Record, unix.SIGCONT); err != nil {
+		thawed, err := withGroup(&c.Record, func(ctx context.Context, g *cgroup.Group) error { return g.Thaw(ctx) })
+		if err == nil && !thawed {
+			err = signalAll(&c.Record, unix.SIGCONT)
+		}
+		if err != nil {
 			return err
 		}
 		c.Paused = false

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"airplant/internal/sys"
+	"airplant/lifecycle/cgroup"
 	"airplant/lifecycle/plan"
 
 	"github.com/go-json-experiment/json"
@@ -66,6 +67,11 @@ type Record struct {
 	Filtered bool      `json:"filtered,omitzero"`
 	Listener *Listener `json:"listener,omitempty"`
 	ExecveAt int       `json:"execveAt,omitzero"`
+	// Cgroup is the container's own, if it has one.
+	Cgroup cgroup.Place `json:"cgroup,omitzero"`
+	// Kin tells its processes from others where it has neither a pid namespace
+	// nor a cgroup of its own.
+	Kin kin `json:"kin,omitzero"`
 
 	making bool // it is not made yet, or its creator has died
 }
@@ -265,8 +271,12 @@ func (c *container) complete() error {
 	return os.Rename(filepath.Join(c.path, makingFile), filepath.Join(c.path, stateFile))
 }
 
-// remove removes the container's folder and lets go of its lock.
+// remove ends what is left of the container and removes its cgroup, its folder
+// and its lock. What cannot be removed stays known, to be tried again.
 func (c *container) remove() error {
+	if err := errors.Join(endRest(&c.Record), removeGroup(&c.Record)); err != nil {
+		return errors.Join(err, c.close())
+	}
 	for _, name := range []string{startSocket, filterFile, failureFile, makingFile, makingFile + ".new", stateFile, stateFile + ".new"} {
 		if err := os.Remove(filepath.Join(c.path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return errors.Join(err, c.close())
@@ -286,6 +296,9 @@ func (c *container) started(pid int) error {
 	c.PID, c.StartTime = pid, start
 	if c.BootID, err = bootID(); err != nil {
 		return err
+	}
+	if !c.OwnPIDs && c.Cgroup.Path == "" {
+		c.Kin = kinOf(pid)
 	}
 	return c.save()
 }

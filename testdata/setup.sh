@@ -3,7 +3,7 @@
 # accounts. A normal user never calls this. It may be called any number of
 # times and changes nothing when all is there.
 #
-#   setup.sh run|test|bench|conformance
+#   setup.sh run|test|bench|conformance|vm
 #                                  install what is missing, make the accounts
 #   setup.sh as ACCOUNT PROGRAM... run a program under an account
 set -eu
@@ -39,6 +39,13 @@ skopeo=skopeo
 slirp4netns=slirp4netns
 strace=strace
 umoci=umoci"
+vm='
+busybox-static=/var/lib/dpkg/info/busybox-static.md5sums
+cpio=cpio
+e2fsprogs=mke2fs
+kmod=depmod
+mmdebstrap=mmdebstrap
+qemu-system-x86=qemu-system-x86_64'
 
 say() { echo "setup: $*" >&2; }
 
@@ -140,6 +147,7 @@ run) packages "$run" && accounts ;;
 bench) packages "$bench" && accounts ;;
 conformance) packages "$conformance" ;;
 test) packages "$test" && accounts ;;
+vm) packages "$vm" ;;
 as) shift && as "$@" ;;
 *)
 	sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"airplant/lifecycle"
+	"airplant/lifecycle/cgroup"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -23,8 +24,8 @@ type ociGlobals struct {
 	Log           string `help:"File that takes errors besides standard error." placeholder:"FILE"`
 	LogFormat     string `help:"Format of the log: text or json." enum:"text,json" default:"text"`
 	Debug         bool   `help:"Also log what was asked and how it ended."`
-	SystemdCgroup bool   `help:"Accepted for engines; limits are not implemented yet."`
-	CgroupManager string `help:"Accepted for engines; limits are not implemented yet." placeholder:"NAME"`
+	SystemdCgroup bool   `help:"Let systemd make cgroups; --cgroup-manager=systemd."`
+	CgroupManager string `help:"Who makes cgroups: cgroupfs, systemd or disabled." placeholder:"NAME"`
 	Criu          string `hidden:""`
 	Version       bool   `help:"Print the version." short:"v"`
 }
@@ -45,6 +46,8 @@ func ociFace(g *ociGlobals) *face {
 			{"pause", "Stop all processes of a container.", func() any { return &ociPause{} }},
 			{"resume", "Let a paused container go on.", func() any { return &ociResume{} }},
 			{"ps", "List the processes of a container.", func() any { return &ociPs{} }},
+			{"update", "Change the limits of a container.", func() any { return &ociUpdate{} }},
+			{"events", "Print what a container uses, and when its memory runs out.", func() any { return &ociEvents{} }},
 			{"features", "Print what is supported.", func() any { return &ociFeatures{} }},
 			{"list", "List containers.", func() any { return &ociList{} }},
 			{"spec", "Write a config.json to start from.", func() any { return &ociSpec{} }},
@@ -109,7 +112,13 @@ func (g *ociGlobals) runtime(e *env) (_ *lifecycle.Runtime, err error) {
 		root, err = filepath.Abs(root)
 	}
 	warn := func(err error) { e.reportOCI(g, "warning", err.Error()) }
-	return &lifecycle.Runtime{Root: root, Filters: e.filters(), Warn: warn}, err
+	manager := cgroup.Manager(g.CgroupManager)
+	if g.SystemdCgroup && manager == cgroup.Auto {
+		manager = cgroup.Systemd
+	}
+	return &lifecycle.Runtime{
+		Root: root, Filters: e.filters(), Warn: warn, Cgroups: manager, RuntimeDir: e.getenv("XDG_RUNTIME_DIR"),
+	}, err
 }
 
 // filters is the folder of compiled seccomp filters. Without one they are

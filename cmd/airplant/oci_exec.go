@@ -33,7 +33,7 @@ type ociExec struct {
 	PreserveFds    int      `name:"preserve-fds" help:"Descriptors after standard error that the program inherits." placeholder:"N"`
 	ProcessLabel   string   `help:"Not supported: a label of SELinux." placeholder:"LABEL"`
 	Apparmor       string   `help:"Not supported: a profile of AppArmor." placeholder:"PROFILE"`
-	Cgroup         string   `help:"Not supported: a cgroup below the container's." placeholder:"PATH"`
+	Cgroup         string   `help:"Put the process into a cgroup below the container's." placeholder:"PATH"`
 	IgnorePaused   bool     `help:"Also in a paused container."`
 	ID             string   `arg:"" help:"Name of the container."`
 	Args           []string `arg:"" optional:"" help:"Program and arguments."`
@@ -51,7 +51,7 @@ func (c *ociExec) Run(e *env, g *ociGlobals) error {
 }
 
 func (c *ociExec) exec(e *env, g *ociGlobals) (int, error) {
-	for _, f := range []struct{ name, value string }{{"process-label", c.ProcessLabel}, {"apparmor", c.Apparmor}, {"cgroup", c.Cgroup}} {
+	for _, f := range []struct{ name, value string }{{"process-label", c.ProcessLabel}, {"apparmor", c.Apparmor}} {
 		if f.value != "" {
 			return 0, fmt.Errorf("--%s is not supported yet", f.name)
 		}
@@ -64,7 +64,7 @@ func (c *ociExec) exec(e *env, g *ociGlobals) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	o := &lifecycle.ExecOptions{PidFile: c.PidFile, ConsoleSocket: c.ConsoleSocket, PidfdSocket: c.PidfdSocket, Detach: c.Detach}
+	o := &lifecycle.ExecOptions{PidFile: c.PidFile, ConsoleSocket: c.ConsoleSocket, PidfdSocket: c.PidfdSocket, Detach: c.Detach, Cgroup: c.Cgroup}
 	if o.PreserveFDs, o.ListenFDs, err = e.inherited(c.PreserveFds); err != nil {
 		return 0, err
 	}

@@ -96,6 +96,10 @@ func Fork(p *Program, in Inputs, cloneFlags uint64, opts Options) (_ *Child, err
 		stack:     uint64(base) + preludeMemory - unusedStack,
 		stackSize: unusedStack,
 	}
+	if opts.Cgroup != nil {
+		args.flags |= unix.CLONE_INTO_CGROUP
+		args.cgroup = uint64(opts.Cgroup.Fd())
+	}
 	masks := [2]uint64{^uint64(0), 0}
 	var pin runtime.Pinner
 	pin.Pin(&pidfd)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"syscall"
 )
@@ -22,6 +23,10 @@ type Options struct {
 	// that every failure is reported and undone. Negative: none.
 	FailAt   int
 	FailWith syscall.Errno
+	// Cgroup is the directory of the cgroup that [Fork] makes the process in
+	// (CLONE_INTO_CGROUP, Linux 5.7); nil for the caller's. It stays the
+	// caller's to close.
+	Cgroup *os.File
 }
 
 // NoFail runs every instruction.

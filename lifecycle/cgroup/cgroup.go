@@ -64,6 +64,9 @@ type Place struct {
 	Mount string `json:"mount"`
 	// Path is the group's place in Mount. It begins with a slash.
 	Path string `json:"path"`
+	// Made counts the directories that were made for the group: its own, and
+	// those above it that go with it once they are empty.
+	Made int `json:"made,omitempty"`
 	// Unit is the scope of systemd that the group is, "" if it is none.
 	Unit string `json:"unit,omitempty"`
 	// Bus is the socket of Unit's manager.
@@ -77,9 +80,6 @@ func (p Place) Dir() string { return path.Join(p.Mount, p.Path) }
 type Group struct {
 	place Place
 	dir   dir
-	// made counts the directories that Create made for the group: its own,
-	// and those above it that are removed with it when they are empty.
-	made int
 }
 
 // Open opens the group at a place. A group that is gone is ErrGone.

@@ -187,7 +187,8 @@ func (p Plan) systemd(h Host, r Request) Plan {
 // With systemd the answer comes from Create.
 func (p Plan) Missing(r *specs.LinuxResources) []string {
 	var missing []string
-	for _, c := range needed(r) {
+	list, _ := Needed(r) // wrong ones are Create's to refuse
+	for _, c := range list {
 		if p.Kind == Disabled || p.Kind == Cgroupfs && !slices.Contains(p.Controllers, c) {
 			missing = append(missing, c)
 		}

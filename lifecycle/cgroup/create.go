@@ -67,6 +67,10 @@ func (g *Group) fill(list []setting, p Plan, o Options) error {
 	return nil
 }
 
+// Abandon undoes Create: it ends all that is in the group, and removes it with
+// those above it that were made for it.
+func (g *Group) Abandon() error { return g.abandon(1) }
+
 // abandon undoes Create. A process that was to be the first has to go first:
 // it never started anything, and its creator is about to end it anyway.
 func (g *Group) abandon(pid int) error {
@@ -75,19 +79,7 @@ func (g *Group) abandon(pid int) error {
 			return err
 		}
 	}
-	if err := g.Remove(time.Second); err != nil || g.made < 2 {
-		return err
-	}
-	root, err := openMount(g.place.Mount)
-	if err != nil {
-		return err
-	}
-	defer root.close()
-	for up := path.Dir(g.place.Path); g.made > 1; up = path.Dir(up) {
-		_ = root.rmdir(strings.TrimPrefix(up, "/")) // what others use meanwhile stays
-		g.made--
-	}
-	return nil
+	return g.Remove(time.Second)
 }
 
 // mkgroup makes a group below the plan's base and hands controllers down to
@@ -132,7 +124,7 @@ func mkgroup(p Plan, list []setting) (g *Group, err error) {
 	if err := at.vacant(); err != nil {
 		return nil, err
 	}
-	g = &Group{place: Place{Mount: p.Mount, Path: p.Path}, dir: at, made: len(made)}
+	g = &Group{place: Place{Mount: p.Mount, Path: p.Path, Made: len(made)}, dir: at}
 	at = dir{}
 	return g, nil
 }

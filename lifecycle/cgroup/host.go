@@ -185,6 +185,18 @@ func mountRoot(mountinfo, place string) string {
 	return root
 }
 
+// Below tells where in a group a process is, by its /proc/PID/cgroup as we see
+// it: a path without a slash at its beginning, "" for the group itself.
+func Below(p Place, text string) (string, bool) {
+	table, err := sys.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return "", false
+	}
+	at := within(unifiedPath(text), mountRoot(string(table), p.Mount))
+	rel, ok := strings.CutPrefix(at, strings.TrimSuffix(p.Path, "/")+"/")
+	return rel, ok
+}
+
 // within is a path seen from a directory above it, "" if that is not above.
 func within(p, root string) string {
 	if slices.Contains(strings.Split(p, "/"), "..") || !path.IsAbs(p) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -294,7 +295,16 @@ func (g *Group) rmdir() error {
 		return err
 	}
 	defer root.close()
-	return root.rmdir(strings.TrimPrefix(g.place.Path, "/"))
+	at := g.place.Path
+	err = root.rmdir(strings.TrimPrefix(at, "/"))
+	for range g.place.Made - 1 {
+		if err != nil {
+			break
+		}
+		at = path.Dir(at)
+		_ = root.rmdir(strings.TrimPrefix(at, "/")) // what others use stays
+	}
+	return err
 }
 
 // rmLeaf goes down to a group without children and removes it. It reports

@@ -43,19 +43,24 @@ func settings(r *specs.LinuxResources) ([]setting, error) {
 		}
 		all = append(all, list...)
 	}
+	for i := range all {
+		// Without the controller there is no limit either.
+		all[i].optional = all[i].optional || all[i].value == "max"
+	}
 	return all, nil
 }
 
-// needed lists the controllers that resources need, each once.
-func needed(r *specs.LinuxResources) []string {
+// Needed lists the controllers that resources need, each once. Errors name a
+// field below resources that is wrong, or that version 2 does not have.
+func Needed(r *specs.LinuxResources) ([]string, error) {
 	var list []string
-	all, _ := settings(r) // wrong ones are Create's to refuse
+	all, err := settings(r)
 	for _, s := range all {
 		if s.controller != "cgroup" && !s.optional && !slices.Contains(list, s.controller) {
 			list = append(list, s.controller)
 		}
 	}
-	return list
+	return list, err
 }
 
 // unsupported is the error for what exists in version 1 alone.

@@ -40,7 +40,7 @@ func Check(spec *specs.Spec, host *Host) error {
 }
 
 // unsupported names a field that restricts or acts and would be ignored.
-func unsupported(spec *specs.Spec, host *Host) error {
+func unsupported(spec *specs.Spec, _ *Host) error {
 	p, l := spec.Process, spec.Linux
 	for _, f := range []struct {
 		name string
@@ -48,7 +48,6 @@ func unsupported(spec *specs.Spec, host *Host) error {
 	}{
 		{"process.apparmorProfile", p.ApparmorProfile != ""},
 		{"process.selinuxLabel", p.SelinuxLabel != ""},
-		{"linux.cgroupsPath", l.CgroupsPath != ""},
 		{"linux.mountLabel", l.MountLabel != ""},
 		{"linux.intelRdt", l.IntelRdt != nil},
 		{"linux.netDevices", len(l.NetDevices) > 0},
@@ -57,39 +56,14 @@ func unsupported(spec *specs.Spec, host *Host) error {
 			return fmt.Errorf("%s %w", f.name, ErrUnsupported)
 		}
 	}
-	return unsupportedResources(spec, host)
-}
-
-func unsupportedResources(spec *specs.Spec, host *Host) error {
-	r := spec.Linux.Resources
-	if r == nil {
-		return nil
-	}
-	for _, f := range []struct {
-		name string
-		used bool
-	}{
-		{"memory", r.Memory != nil && *r.Memory != specs.LinuxMemory{}},
-		{"cpu", r.CPU != nil && *r.CPU != specs.LinuxCPU{}},
-		{"pids", r.Pids != nil && r.Pids.Limit != nil && *r.Pids.Limit > 0},
-		{"blockIO", r.BlockIO != nil},
-		{"hugepageLimits", len(r.HugepageLimits) > 0},
-		{"network", r.Network != nil && (r.Network.ClassID != nil || len(r.Network.Priorities) > 0)},
-		{"rdma", len(r.Rdma) > 0},
-		{"unified", len(r.Unified) > 0},
-		{"devices", len(r.Devices) > 0 && !devicesHold(spec, host)},
-	} {
-		if f.used {
-			return fmt.Errorf("linux.resources.%s %w", f.name, ErrUnsupported)
-		}
-	}
 	return nil
 }
 
-// devicesHold reports whether the usual device rules hold by themselves:
+// DevicesHold reports whether the usual device rules hold by themselves, without
+// a program on the container's cgroup:
 // nothing but what was put there, because the process cannot make devices,
 // being in a user namespace or without CAP_MKNOD.
-func devicesHold(spec *specs.Spec, host *Host) bool {
+func DevicesHold(spec *specs.Spec, host *Host) bool {
 	for _, n := range spec.Linux.Namespaces {
 		if n.Type == specs.UserNamespace {
 			return true

@@ -115,10 +115,13 @@ func (b *builder) prelude() error {
 }
 
 // newFlags are the namespaces that clone makes. A time namespace is made by
-// unshare, and entered by execve.
+// unshare, and entered by execve. A cgroup namespace begins at the cgroup of
+// who makes it, and for clone that is the parent, whatever cgroup the child is
+// made in (Linux, copy_cgroup_ns); see ownCgroup.
 func (b *builder) newFlags() (flags uint64) {
 	for _, n := range namespaceFlags {
-		if b.created[n.kind] && n.kind != specs.TimeNamespace {
+		late := n.kind == specs.TimeNamespace || n.kind == specs.CgroupNamespace && b.opts.Group
+		if b.created[n.kind] && !late {
 			flags |= n.flag
 		}
 	}
@@ -246,6 +249,15 @@ func (b *builder) join() error {
 	}
 	if b.plan.MapBy != userns.MapNone && b.setupUID() == 0 {
 		b.becomeRoot(s)
+	}
+	return nil
+}
+
+// ownCgroup makes a cgroup namespace that begins at the container's own cgroup,
+// once the process is there.
+func (b *builder) ownCgroup() error {
+	if b.opts.Group && b.created[specs.CgroupNamespace] {
+		b.do("make a cgroup namespace", birth.Unshare, birth.Int(unix.CLONE_NEWCGROUP))
 	}
 	return nil
 }

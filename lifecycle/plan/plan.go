@@ -89,8 +89,11 @@ type Options struct {
 	ListenFDs    int    // how many of them are sockets of systemd (sd_listen_fds(3))
 	NoPivot      bool
 	NoNewKeyring bool
-	Overlay      *fsfuse.Overlay // the root filesystem, in place of the configuration's
-	Hook         string          // path of the hook, in a plan of one
+	// Group: the container's process is moved into a cgroup of its own before
+	// the main section runs.
+	Group   bool
+	Overlay *fsfuse.Overlay // the root filesystem, in place of the configuration's
+	Hook    string          // path of the hook, in a plan of one
 	// Filter gives the seccomp filter, in place of compiling the configuration's.
 	Filter func() (*seccomp.Filter, error)
 	// DieWithParent kills the container when the thread that made it ends.
@@ -142,6 +145,14 @@ func New(spec *specs.Spec, host *Host, opts *Options) (*Plan, error) {
 	return b.plan, b.take(first)
 }
 
+// InCgroup tells the main section of a container's cgroup, by its path below
+// /sys/fs/cgroup.
+func (p *Plan) InCgroup(path string) {
+	h := *p.builder.host
+	h.Cgroup = path
+	p.builder.host = &h
+}
+
 // Complete makes the main section.
 func (p *Plan) Complete() error { return p.builder.take(p.builder.then) }
 
@@ -166,6 +177,7 @@ var then = []func(*builder) error{
 	(*builder).oomScore,
 	(*builder).join,
 	(*builder).enterTime,
+	(*builder).ownCgroup,
 	(*builder).session,
 	(*builder).names,
 	(*builder).loopback,

@@ -19,6 +19,9 @@ func notes() map[string]string {
 		"linux_ns_path": "one of its five containers joins a mount namespace and mounts there, " +
 			"for all that live in it: refused. The other four pass.",
 		"misc_props": "its first container is to run /runtimetest, which it does not put there.",
+		"mounts": "gives a bind mount the option mode=755, which the kernel passes over and airplant refuses: " +
+			"an option that does nothing may be meant to restrict.",
+		"linux_mount_label": "labels mounts for SELinux, which this host has not got: refused. crun passes it over.",
 		"pidfile": "kills `true` after it has ended, and wants no error; " +
 			"the program kill_no_effect and the specification (runtime.md, Kill) want one.",
 		"poststart_fail": "wants a warning, as version 1.0 of the specification did. " +

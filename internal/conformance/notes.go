@@ -8,6 +8,7 @@ func notes() map[string]string {
 	maps.Copy(all, map[string]string{
 		"delete": "wants `delete` of a created container to be refused. " +
 			"It is not, as with the peers: containerd deletes created tasks that way.",
+		"delete_only_create_resources": "has device rules, for which airplant as root wants a cgroup of version 2, and the view has none.",
 		"hooks": "nobody can pass: the text that it compares with lacks six times \" called\", " +
 			"and where nothing is wrong it dereferences a nil error.",
 		"hooks_stdin": "reads the pid of `true` after `start`, when it has ended, and compares what hooks got before. " +
@@ -24,6 +25,7 @@ func notes() map[string]string {
 		"linux_mount_label": "labels mounts for SELinux, which this host has not got: refused. crun passes it over.",
 		"pidfile": "kills `true` after it has ended, and wants no error; " +
 			"the program kill_no_effect and the specification (runtime.md, Kill) want one.",
+		"poststart": "a race: the hook runs once the program is executed, as it must, and may write its line before the program does.",
 		"poststart_fail": "wants a warning, as version 1.0 of the specification did. " +
 			"Since 1.3 a poststart hook that fails is an error and stops the container (runtime.md, Lifecycle, step 9).",
 		"prestart": "wants prestart hooks in `start`. Since 1.1 they are part of `create` (config.md, Prestart).",

@@ -38,8 +38,9 @@ import (
 type Runtime struct {
 	// Root holds a folder for each container.
 	Root string
-	// Filters is a folder that keeps compiled seccomp filters; none if empty.
-	Filters string
+	// Filters gives the folder that keeps compiled seccomp filters, "" for none.
+	// It may be nil, and is asked only where there is a filter.
+	Filters func() string
 	// Cgroups is who makes them; the zero value leaves the choice to us.
 	Cgroups cgroup.Manager
 	// RuntimeDir is $XDG_RUNTIME_DIR, where the user's systemd is.

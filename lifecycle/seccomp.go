@@ -62,11 +62,15 @@ func (r *Runtime) filterOf(c *specs.LinuxSeccomp) func() (*seccomp.Filter, error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if r.Filters == "" {
-			f, err = seccomp.Compile(c)
-		} else {
-			f, err = seccomp.Cached(r.Filters, c)
+		dir := ""
+		if r.Filters != nil {
+			dir = r.Filters()
 		}
+		if dir == "" {
+			f, err = seccomp.Compile(c)
+			return
+		}
+		f, err = seccomp.Cached(dir, c)
 	}()
 	return func() (*seccomp.Filter, error) {
 		<-done

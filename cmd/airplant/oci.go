@@ -117,7 +117,7 @@ func (g *ociGlobals) runtime(e *env) (_ *lifecycle.Runtime, err error) {
 		manager = cgroup.Systemd
 	}
 	return &lifecycle.Runtime{
-		Root: root, Filters: e.filters(), Warn: warn, Cgroups: manager, RuntimeDir: e.getenv("XDG_RUNTIME_DIR"),
+		Root: root, Filters: e.filters, Warn: warn, Cgroups: manager, RuntimeDir: e.getenv("XDG_RUNTIME_DIR"),
 	}, err
 }
 

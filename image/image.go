@@ -23,8 +23,10 @@
 // the user's ids (or with [PullOptions.IgnoreOwner]). Resolving needs no
 // privilege.
 //
-// Not done here: an interrupted download starts again from its beginning,
-// nothing is pushed or committed, signatures are not checked.
+// What was downloaded of a blob stays in tmp/blob-HEX/data, and the next pull goes
+// on from there.
+//
+// Not done here: signatures are not checked.
 package image
 
 import (

@@ -34,7 +34,7 @@ func Features() features.Features {
 		Linux: &features.Linux{
 			Namespaces:   kinds,
 			Capabilities: AllCapabilities(),
-			Cgroup:       &features.Cgroup{V1: &no, V2: &no, Systemd: &no, SystemdUser: &no, Rdma: &no},
+			Cgroup:       &features.Cgroup{V1: &no, V2: &yes, Systemd: &yes, SystemdUser: &yes, Rdma: &yes},
 			Seccomp: &features.Seccomp{
 				Enabled: &yes, Actions: seccomp.Actions(), Operators: seccomp.Operators(), Archs: seccomp.Architectures(),
 				KnownFlags: seccomp.Flags(), SupportedFlags: seccomp.Flags(),

@@ -75,9 +75,9 @@ cat >"$root/etc/systemd/system/airplant.service" <<-EOF
 	StandardError=tty
 	TTYPath=/dev/ttyS0
 	ExecStopPost=/bin/systemctl poweroff --force
-	TimeoutStartSec=600
+	TimeoutStartSec=1200
 EOF
-echo '/dev/vdb /airplant ext4 ro 0 0' >"$root/etc/fstab"
+echo '/dev/vdb /airplant ext4 ro,x-systemd.device-timeout=600 0 0' >"$root/etc/fstab"
 mkdir -p "$root/etc/systemd/system/graphical.target.wants"
 ln -s ../airplant.service "$root/etc/systemd/system/graphical.target.wants/"
 # Nothing waits for what the tests do not use.

@@ -56,6 +56,12 @@ test-vm: ## boot virtual machines (qemu, no KVM needed; root) and run testdata/v
 		testdata/vm/run.sh "$$dir" $$flavour || { echo "vm: $$flavour failed" >&2; status=1; }; \
 	done; exit $$status
 
+.PHONY: test-engines
+test-engines: ## podman, containerd, buildah with airplant, crun and runc (as root; ENGINES, RUNTIMES, ONLY)
+	@$(SETUP) engines
+	@$(MAKE) --no-print-directory build
+	testdata/engines/run.sh bin/airplant $(ENGINES)
+
 .PHONY: lint
 lint: ## check form and meaning of the code, for amd64 and arm64
 	$(LINT) run --allow-parallel-runners $(PKGS)
@@ -94,4 +100,4 @@ clean: ## remove what was built
 
 .PHONY: help
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

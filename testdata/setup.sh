@@ -3,7 +3,7 @@
 # accounts. A normal user never calls this. It may be called any number of
 # times and changes nothing when all is there.
 #
-#   setup.sh run|test|bench|conformance|vm
+#   setup.sh run|test|bench|conformance|vm|engines
 #                                  install what is missing, make the accounts
 #   setup.sh as ACCOUNT PROGRAM... run a program under an account
 set -eu
@@ -46,6 +46,22 @@ e2fsprogs=mke2fs
 kmod=depmod
 mmdebstrap=mmdebstrap
 qemu-system-x86=qemu-system-x86_64'
+engines="$run
+buildah=buildah
+busybox-static=/var/lib/dpkg/info/busybox-static.md5sums
+catatonit=catatonit
+conmon=conmon
+containerd=containerd
+containernetworking-plugins=/usr/lib/cni/bridge
+criu=criu
+crun=crun
+iproute2=ip
+iptables=iptables
+jq=jq
+podman=podman
+procps=ps
+runc=runc
+slirp4netns=slirp4netns"
 
 say() { echo "setup: $*" >&2; }
 
@@ -146,6 +162,7 @@ case ${1-} in
 run) packages "$run" && accounts ;;
 bench) packages "$bench" && accounts ;;
 conformance) packages "$conformance" ;;
+engines) packages "$engines" && accounts ;;
 test) packages "$test" && accounts ;;
 vm) packages "$vm" ;;
 as) shift && as "$@" ;;

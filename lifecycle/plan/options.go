@@ -49,6 +49,7 @@ var propagationOptions = map[string]uint64{
 // plainOptions change nothing: they are the kernel's defaults. relatime stays
 // out of attrOptions because clearing a locked noatime is refused.
 var plainOptions = map[string]bool{
+	"":         true, // buildah sends one for --volume without options
 	"defaults": true, "relatime": true, "norelatime": true, "nostrictatime": true, "atime": true, "async": true, "nomand": true,
 	"nolazytime": true, "loud": true, "noiversion": true, "rrelatime": true,
 }

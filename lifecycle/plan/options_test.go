@@ -16,6 +16,8 @@ func TestParseOptions(t *testing.T) {
 	}{
 		{nil, mountOptions{}},
 		{[]string{"defaults", "relatime", "rrelatime", "async", "loud"}, mountOptions{}},
+		// As buildah 1.28 has it for --volume a:b.
+		{[]string{"", "rbind"}, mountOptions{bind: true, recursive: true}},
 		{[]string{"bind"}, mountOptions{bind: true}},
 		{[]string{"rbind"}, mountOptions{bind: true, recursive: true}},
 		{[]string{"rbind", "bind"}, mountOptions{bind: true, recursive: true}},

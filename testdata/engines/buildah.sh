@@ -4,6 +4,8 @@
 
 b() { buildah "$@"; }
 
+r() { buildah run --network none "$@"; }
+
 prepare() {
 	export BUILDAH_ISOLATION=oci BUILDAH_RUNTIME="$2" CONTAINERS_STORAGE_CONF="$WORK/storage.conf"
 	cat >"$CONTAINERS_STORAGE_CONF" <<-END
@@ -21,22 +23,22 @@ prepare() {
 
 ran() {
 	id=$(b from --pull-never box)
-	same hi "$(b run --isolation oci --runtime "$BUILDAH_RUNTIME" "$id" -- echo hi)"
-	exits 7 b run "$id" -- sh -c 'exit 7'
-	same twelve "$(echo twelve | b run "$id" -- cat)"
-	has 'Seccomp:.2' b run "$id" -- cat /proc/self/status
-	has '/dev/pts/0' terminal buildah run -t "$id" -- tty
+	same hi "$(r --isolation oci --runtime "$BUILDAH_RUNTIME" "$id" -- echo hi)"
+	exits 7 r "$id" -- sh -c 'exit 7'
+	same twelve "$(echo twelve | r "$id" -- cat)"
+	has 'Seccomp:.2' r "$id" -- cat /proc/self/status
+	has '/dev/pts/0' terminal buildah run --network none -t "$id" -- tty
 	b rm "$id"
 }
 
 mounted() {
 	id=$(b from --pull-never box)
 	mkdir -p "$WORK/volume"
-	b run -v "$WORK/volume:/data" "$id" -- sh -c 'echo kept >/data/file'
+	r -v "$WORK/volume:/data" "$id" -- sh -c 'echo kept >/data/file'
 	same kept "$(cat "$WORK/volume/file")"
-	same 1000 "$(b run --user 1000 "$id" -- id -u)"
-	b run "$id" -- sh -c 'echo committed >/file'
-	same committed "$(b run "$id" -- cat /file)"
+	same 1000 "$(r --user 1000 "$id" -- id -u)"
+	r "$id" -- sh -c 'echo committed >/file'
+	same committed "$(r "$id" -- cat /file)"
 	b rm "$id"
 }
 
@@ -54,13 +56,13 @@ staged() {
 	END
 	b bud -q --isolation oci --runtime "$BUILDAH_RUNTIME" --network none --build-arg word=said -t staged "$WORK/context"
 	id=$(b from --pull-never staged)
-	same 'said 0 0 ' "$(b run --user 0 "$id" -- cat /kept | tr '\n' ' ')"
+	same 'said 0 0 ' "$(r --user 0 "$id" -- cat /kept | tr '\n' ' ')"
 	b rm "$id"
 }
 
 failed() {
 	printf 'FROM localhost/box\nRUN exit 9\n' >"$WORK/Failing"
-	has 'exit status 9' b bud -f "$WORK/Failing" "$WORK/root"
+	has 'exit status 9' b bud --network none -f "$WORK/Failing" "$WORK/root"
 }
 
 main() {

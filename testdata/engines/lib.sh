@@ -18,8 +18,12 @@ feature() {
 		[ $status -ne 124 ] || echo "no end in ${LIMIT:-90} s" >>"$WORK/log"
 		[ -z "${VERBOSE-}" ] || sed "s/^/$2: /" "$WORK/log" >&2
 		printf '%s\tFAIL %s\n' "$1" "$(reason)"
+		tidy >/dev/null 2>&1
 	fi
 }
+
+# tidy takes away what a failed feature leaves.
+tidy() { :; }
 
 # reason is the last line of the log, short enough for a table.
 reason() { grep -av '^ *$' "$WORK/log" | tail -n 1 | tr '\t|' '  ' | cut -c 1-160; }

@@ -17,6 +17,7 @@ top=$(mktemp -d /tmp/engines.XXXXXX)
 chmod 755 "$top"
 trap 'rm -rf "$top"' EXIT
 cp -r . "$top/scripts"
+cd "$top/scripts"
 install -m 755 "$airplant" "$top/airplant-oci"
 
 program() {

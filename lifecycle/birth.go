@@ -46,6 +46,8 @@ type newborn struct {
 	warn      func(error)
 	group     *group        // the container's cgroup, to be made
 	into      *cgroup.Group // a cgroup that is there, to be entered; not ours to close
+	copied    chan error    // the end of tmpcopyup, where there is one
+	given     given
 }
 
 // close closes the descriptors; the process lives on.
@@ -95,7 +97,7 @@ func (r *Runtime) bear(id string, spec *specs.Spec, o *CreateOptions, wait bool,
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, b.undo(o.PidFile))
+			err = b.explained(errors.Join(err, b.takeBack(), b.undo(o.PidFile)))
 			r.poststop(&c.Record)
 		}
 	}()
@@ -134,6 +136,9 @@ func (r *Runtime) bear(id string, spec *specs.Spec, o *CreateOptions, wait bool,
 	if err := b.sendPidfd(o.PidfdSocket); err != nil {
 		return nil, err
 	}
+	if err := b.give(spec.Linux); err != nil {
+		return nil, b.because(err)
+	}
 	if err := b.hooksOnCreate(spec.Hooks); err != nil {
 		return nil, err
 	}
@@ -146,7 +151,11 @@ func (r *Runtime) bear(id string, spec *specs.Spec, o *CreateOptions, wait bool,
 	if err := b.await(wait); err != nil {
 		return nil, err
 	}
-	return b, c.complete()
+	// A process whose copy has failed ends as if it had executed its program.
+	if err := b.explained(nil); err != nil {
+		return nil, err
+	}
+	return b, errors.Join(b.given.devices.Close(), c.complete())
 }
 
 func rootfs(spec *specs.Spec, bundle string) string {
@@ -206,7 +215,21 @@ func (b *newborn) fork(o *CreateOptions) (err error) {
 	if err := errors.Join(err, <-compiled); err != nil {
 		return err
 	}
+	for _, note := range b.plan.Notes() {
+		b.warning(note)
+	}
 	return b.goOn()
+}
+
+// explained is the error of the copying in place of one that follows from it.
+// The process has ended, or has closed its end, and so the copying ends.
+func (b *newborn) explained(err error) error {
+	if b.copied != nil {
+		if why, first := <-b.copied; first && why != nil {
+			return why
+		}
+	}
+	return err
 }
 
 // open opens what the program needs, with numbers above those of the main
@@ -245,8 +268,26 @@ func (b *newborn) openOne(name birth.Input, o *CreateOptions) (theirs *os.File, 
 		theirs, err = b.shareFailure()
 	case name == plan.Executable:
 		theirs, err = birth.Memfd()
+	case name == plan.CopyUp:
+		var ours *os.File
+		if ours, theirs, err = socketPair(); err == nil {
+			b.copied = make(chan error, 1)
+			go func() { b.copied <- b.copies(ours); close(b.copied) }()
+		}
+	default:
+		theirs, err = b.openMapped(name)
 	}
 	return theirs, err
+}
+
+// openMapped makes a mount that only the parent can make.
+func (b *newborn) openMapped(name birth.Input) (*os.File, error) {
+	for _, m := range b.plan.MappedMounts() {
+		if m.Input == name {
+			return mappedMount(&m)
+		}
+	}
+	return nil, fmt.Errorf("no descriptor for input %q", name)
 }
 
 // writeMaps writes the id maps, if that is the parent's part.

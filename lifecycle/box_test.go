@@ -245,3 +245,24 @@ func (b *box) end() {
 		}
 	}
 }
+
+// saveOnly writes config.json and leaves the owners of files as they are.
+func (b *box) saveOnly() string {
+	b.t.Helper()
+	text, err := json.Marshal(b.spec)
+	b.check(err)
+	b.check(os.WriteFile(filepath.Join(b.dir, "config.json"), text, 0o644))
+	return string(text)
+}
+
+func mkfifo(path string) error { return syscall.Mkfifo(path, 0o644) }
+
+// execProcess runs a further process in the container c.
+func (b *box) execProcess(p *specs.Process) result {
+	b.t.Helper()
+	text, err := json.Marshal(p)
+	b.check(err)
+	file := filepath.Join(b.dir, "process.json")
+	b.check(os.WriteFile(file, text, 0o644))
+	return do(b.t, b.oci("exec", "--process", file, "c"))
+}

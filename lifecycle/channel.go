@@ -58,8 +58,13 @@ func (b *newborn) hearOne(reports io.Reader) (birth.Told, error) {
 		err = b.silent(err)
 	}
 	var report *birth.Error
-	if errors.As(err, &report) && b.plan.IsCommand(report.Index) {
-		return told, &CommandError{Command: b.plan.Command(), Err: report.Errno}
+	if errors.As(err, &report) {
+		if b.plan.IsCommand(report.Index) {
+			return told, &CommandError{Command: b.plan.Command(), Err: report.Errno}
+		}
+		if why := plan.Why(report); why != "" {
+			return told, fmt.Errorf("%w: %s", err, why)
+		}
 	}
 	return told, err
 }

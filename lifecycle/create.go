@@ -92,6 +92,9 @@ func (r *Runtime) plan(spec *specs.Spec, o *CreateOptions, wait bool, g *group) 
 	if o.Overlay == nil && spec.Process != nil && spec.Root != nil && !slices.ContainsFunc(spec.Process.Env, isHome) {
 		host.Home = homeOf(spec.Process.User.UID, rootfs(spec, o.Bundle))
 	}
+	if err := modules(spec, &host); err != nil {
+		return nil, err
+	}
 	var filter func() (*seccomp.Filter, error)
 	if spec.Linux != nil {
 		filter = r.filterOf(spec.Linux.Seccomp)

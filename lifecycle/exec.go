@@ -10,6 +10,7 @@ import (
 
 	"airplant/internal/birth"
 	"airplant/internal/sys"
+	"airplant/lifecycle/landlock"
 	"airplant/lifecycle/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -92,6 +93,10 @@ func (r *Runtime) enter(rec *Record, process *specs.Process, o *ExecOptions) (_ 
 	}
 	host := *common
 	host.Home = homeOf(process.User.UID, "/proc/"+strconv.Itoa(rec.PID)+"/root")
+	inside.Landlock = rec.Annotations[landlock.Annotation]
+	if err := modules(&specs.Spec{Process: process, Annotations: rec.Annotations}, &host); err != nil {
+		return nil, err
+	}
 	p, err := plan.NewExec(process, &host, &plan.Options{
 		PreserveFDs: o.PreserveFDs, ListenFDs: o.ListenFDs, NoNewKeyring: true, Filter: r.keptFilter(rec),
 	}, inside)
@@ -112,7 +117,12 @@ func (r *Runtime) enter(rec *Record, process *specs.Process, o *ExecOptions) (_ 
 	if b.agent, err = b.listener.dial(); err != nil {
 		return nil, err
 	}
-	if err := b.fork(&CreateOptions{ConsoleSocket: o.ConsoleSocket}); err != nil {
+	restore, err := beginOn(process)
+	if err != nil {
+		return nil, err
+	}
+	err = b.fork(&CreateOptions{ConsoleSocket: o.ConsoleSocket})
+	if err = errors.Join(err, restore()); err != nil {
 		return nil, err
 	}
 	if err := b.leaveJoined(); err != nil {

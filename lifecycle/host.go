@@ -3,8 +3,10 @@ package lifecycle
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -12,8 +14,10 @@ import (
 
 	"airplant/internal/nofile"
 	"airplant/internal/sys"
+	"airplant/lifecycle/landlock"
 	"airplant/lifecycle/plan"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -92,6 +96,30 @@ func readCgroup(h *plan.Host) error {
 		}
 	}
 	return err
+}
+
+// modules finds the security modules that a configuration has rules or a label
+// for.
+func modules(spec *specs.Spec, h *plan.Host) error {
+	p, l := spec.Process, spec.Linux
+	if _, ok := spec.Annotations[landlock.Annotation]; ok {
+		h.Landlock = sys.LandlockVersion()
+	}
+	if p != nil && p.ApparmorProfile != "" {
+		text, err := sys.ReadFile("/sys/module/apparmor/parameters/enabled")
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		h.AppArmor = strings.TrimSpace(string(text)) == "Y"
+	}
+	if p != nil && p.SelinuxLabel != "" || l != nil && l.MountLabel != "" {
+		text, err := sys.ReadFile("/proc/filesystems")
+		if err != nil {
+			return err
+		}
+		h.SELinux = strings.Contains(string(text), "\tselinuxfs\n")
+	}
+	return nil
 }
 
 // maxPasswd bounds what is read of an image's /etc/passwd.

@@ -12,6 +12,7 @@ import (
 
 	"airplant/internal/birth"
 	"airplant/internal/testenv"
+	"airplant/lifecycle/landlock"
 	"airplant/lifecycle/plan"
 	"airplant/userns"
 
@@ -76,6 +77,12 @@ func failing(t *testing.T, m userns.Map) (*specs.Spec, *CreateOptions) {
 	l.MaskedPaths, l.ReadonlyPaths = []string{"/proc/kcore", "/sys/firmware", "/none"}, []string{"/proc/sys"}
 	spec.Mounts = slices.DeleteFunc(spec.Mounts, func(m specs.Mount) bool { return m.Destination == "/dev/shm" || m.Destination == "/dev/mqueue" })
 	spec.Mounts = append(spec.Mounts, specs.Mount{Destination: "/data/file", Source: "/etc/passwd", Type: "bind", Options: []string{"ro"}})
+	if len(m.UIDs) < 2 { // a copy for other ids is made by our program, which these tests are not
+		spec.Mounts = append(spec.Mounts, specs.Mount{Destination: "/bin", Type: "tmpfs", Options: []string{"tmpcopyup"}},
+			specs.Mount{Destination: "/bin", Options: []string{"remount", "nosuid", "size=8m"}},
+			specs.Mount{Destination: "/link", Source: "/proc/self", Type: "bind", Options: []string{"copy-symlink"}})
+		spec.Annotations = map[string]string{landlock.Annotation: `{"fs": [{"paths": ["/", "/bin/true", "/none"], "access": "rwxd"}], "connect": [80]}`}
+	}
 	return spec, &CreateOptions{Bundle: dir, PidFile: filepath.Join(dir, "pid")}
 }
 

@@ -13,6 +13,7 @@ import (
 	"airplant/internal/sys"
 	"airplant/lifecycle/cgroup"
 	"airplant/lifecycle/plan"
+	"airplant/lifecycle/rdt"
 
 	"github.com/go-json-experiment/json"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -72,6 +73,8 @@ type Record struct {
 	// Kin tells its processes from others where it has neither a pid namespace
 	// nor a cgroup of its own.
 	Kin kin `json:"kin,omitzero"`
+	// Rdt is what delete removes of resctrl.
+	Rdt *rdt.Group `json:"rdt,omitempty"`
 
 	making bool // it is not made yet, or its creator has died
 }
@@ -274,7 +277,7 @@ func (c *container) complete() error {
 // remove ends what is left of the container and removes its cgroup, its folder
 // and its lock. What cannot be removed stays known, to be tried again.
 func (c *container) remove() error {
-	if err := errors.Join(endRest(&c.Record), removeGroup(&c.Record)); err != nil {
+	if err := errors.Join(endRest(&c.Record), removeGroup(&c.Record), c.Rdt.Remove()); err != nil {
 		return errors.Join(err, c.close())
 	}
 	for _, name := range []string{startSocket, filterFile, failureFile, makingFile, makingFile + ".new", stateFile, stateFile + ".new"} {

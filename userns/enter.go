@@ -22,6 +22,25 @@ import (
 // It is how ordinary Go code comes to run with mapped ids: the path is then
 // /proc/self/exe, in which the new process is still we.
 func Enter(m Map, by MapBy, path string, args, env []string, signals <-chan os.Signal) (status int, err error) {
+	return enter(m, by, path, args, env, nil, signals)
+}
+
+// EnterWith is [Enter] for a program whose descriptors 0 and 1 are the given
+// ones; what it says on descriptor 2 goes to said.
+func EnterWith(m Map, by MapBy, path string, args, env []string, in, out *os.File, said io.Writer) (status int, err error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	heard := make(chan error, 1)
+	go func() { _, err := io.Copy(said, io.LimitReader(r, 1<<12)); heard <- err }()
+	status, err = enter(m, by, path, args, env, []*os.File{in, out, w}, nil)
+	return status, errors.Join(err, w.Close(), <-heard)
+}
+
+// enter gives the program our first descriptors, or those of a list.
+func enter(m Map, by MapBy, path string, args, env []string, files []*os.File, signals <-chan os.Signal) (status int, err error) {
 	for _, s := range append(append([]string{path}, args...), env...) {
 		if err := birth.Terminated("argument", s); err != nil {
 			return 0, err
@@ -36,8 +55,12 @@ func Enter(m Map, by MapBy, path string, args, env []string, signals <-chan os.S
 	// The program's end with us hangs on the thread that forks (prctl(2)).
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	p := entering(m, by, path, args, env)
-	child, err := birth.Fork(p, birth.Inputs{birth.Report: int(theirs.Fd())}, unix.CLONE_NEWUSER|unix.CLONE_NEWNS, birth.NoFail())
+	inputs := birth.Inputs{birth.Report: int(theirs.Fd())}
+	for n, f := range files {
+		inputs[given(n)] = int(f.Fd())
+	}
+	p := entering(m, by, path, args, env, len(files))
+	child, err := birth.Fork(p, inputs, unix.CLONE_NEWUSER|unix.CLONE_NEWNS, birth.NoFail())
 	if err = errors.Join(err, theirs.Close()); err != nil {
 		return 0, fmt.Errorf("make a user namespace: %w", err)
 	}
@@ -82,8 +105,10 @@ func relay(signals <-chan os.Signal, pidfd *os.File) (stop func()) {
 	}
 }
 
+func given(n int) birth.Input { return birth.Input(fmt.Sprintf("descriptor %d", n)) }
+
 // entering is the program of Enter, a prelude alone.
-func entering(m Map, by MapBy, path string, args, env []string) *birth.Program {
+func entering(m Map, by MapBy, path string, args, env []string, files int) *birth.Program {
 	p := &birth.Program{}
 	s := &p.Prelude
 	if by == MapSelf {
@@ -102,6 +127,9 @@ func entering(m Map, by MapBy, path string, args, env []string) *birth.Program {
 	s.Do("become user 0", birth.Setresuid, birth.Int(0), birth.Int(0), birth.Int(0))
 	s.Do("stay dumpable", birth.Prctl, birth.Int(unix.PR_SET_DUMPABLE), birth.Int(1), birth.Int(0), birth.Int(0), birth.Int(0))
 	s.Do("die with the parent", birth.Prctl, birth.Int(unix.PR_SET_PDEATHSIG), birth.Int(int(unix.SIGKILL)), birth.Int(0), birth.Int(0), birth.Int(0))
+	for n := range files {
+		s.Do("take a descriptor", birth.Dup3, birth.In(given(n)), birth.Int(n), birth.Int(0))
+	}
 	s.Do("unblock signals", birth.RtSigprocmask, birth.Int(unix.SIG_SETMASK), birth.Ptr(birth.Words("none", 0)), birth.Null(), birth.Int(8))
 	s.Do("execute "+strings.Join(args, " "), birth.Execve, birth.Str(path), birth.Ptr(birth.Vector(args)), birth.Ptr(birth.Vector(env)))
 	return p

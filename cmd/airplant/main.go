@@ -5,6 +5,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"airplant/internal/doctor"
 	"airplant/internal/hello"
+	"airplant/lifecycle"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -49,6 +51,12 @@ func (e *env) main() int {
 		return 0
 	case "airplant-oci", "runc", "crun":
 		return e.oci(e.args[1:])
+	case lifecycle.CopyUpName:
+		if err := lifecycle.CopyUp(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprint(e.stderr, err)
+			return 1
+		}
+		return 0
 	case workerName:
 		e.worker = true
 	}

@@ -31,8 +31,8 @@ type ociExec struct {
 	Cap            []string `short:"c" help:"Add a capability." placeholder:"CAP"`
 	NoNewPrivs     bool     `help:"Set no_new_privs."`
 	PreserveFds    int      `name:"preserve-fds" help:"Descriptors after standard error that the program inherits." placeholder:"N"`
-	ProcessLabel   string   `help:"Not supported: a label of SELinux." placeholder:"LABEL"`
-	Apparmor       string   `help:"Not supported: a profile of AppArmor." placeholder:"PROFILE"`
+	ProcessLabel   string   `help:"Label of SELinux that the process gets." placeholder:"LABEL"`
+	Apparmor       string   `help:"Profile of AppArmor that the process gets." placeholder:"PROFILE"`
 	Cgroup         string   `help:"Put the process into a cgroup below the container's." placeholder:"PATH"`
 	IgnorePaused   bool     `help:"Also in a paused container."`
 	ID             string   `arg:"" help:"Name of the container."`
@@ -51,11 +51,6 @@ func (c *ociExec) Run(e *env, g *ociGlobals) error {
 }
 
 func (c *ociExec) exec(e *env, g *ociGlobals) (int, error) {
-	for _, f := range []struct{ name, value string }{{"process-label", c.ProcessLabel}, {"apparmor", c.Apparmor}} {
-		if f.value != "" {
-			return 0, fmt.Errorf("--%s is not supported yet", f.name)
-		}
-	}
 	r, err := g.runtime(e)
 	if err != nil {
 		return 0, err
@@ -101,6 +96,12 @@ func (c *ociExec) process(r *lifecycle.Runtime) (*specs.Process, error) {
 	p.User.AdditionalGids = slices.Concat(p.User.AdditionalGids, c.AdditionalGids)
 	if c.Cwd != "" {
 		p.Cwd = c.Cwd
+	}
+	if c.Apparmor != "" {
+		p.ApparmorProfile = c.Apparmor
+	}
+	if c.ProcessLabel != "" {
+		p.SelinuxLabel = c.ProcessLabel
 	}
 	if c.User != "" {
 		if p.User.UID, p.User.GID, err = numbers(c.User); err != nil {

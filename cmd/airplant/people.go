@@ -92,6 +92,11 @@ func (e *env) report(err error) {
 	}
 }
 
+// warn prints what went wrong, or was done otherwise, without an error.
+func (e *env) warn(err error) {
+	fmt.Fprintf(e.stderr, "airplant: warning: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+}
+
 // hintOf finds what the user can do about an error.
 func hintOf(err error) string {
 	var h *hinted

@@ -155,7 +155,7 @@ func (c *runCmd) launch(e *env, h lifecycle.Home, b *box) (err error) {
 	if err := c.connect(); err != nil {
 		return err
 	}
-	r := &lifecycle.Runtime{Root: filepath.Join(h.Runtime, "run"), Filters: e.filters}
+	r := &lifecycle.Runtime{Root: filepath.Join(h.Runtime, "run"), Filters: e.filters, Warn: e.warn}
 	b.Bundle = made.Folder()
 	status, err = r.Run(id, b.spec, &b.RunOptions)
 	if err != nil {

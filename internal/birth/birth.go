@@ -262,6 +262,9 @@ func Str(s string) Arg { return Ptr(String(s)) }
 // Load is the first word of d at the time of the call.
 func Load(d *Data) Arg { return Arg{kind: argLoad, data: d} }
 
+// LoadAt is the word of d at an offset in bytes, at the time of the call.
+func LoadAt(d *Data, off int) Arg { return Arg{kind: argLoad, data: d, value: uint64(off)} }
+
 // In is the number of the descriptor that the parent supplies.
 func In(name Input) Arg { return Arg{kind: argInput, data: &Data{text: string(name)}} }
 

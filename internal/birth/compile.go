@@ -135,7 +135,7 @@ func (e *encoder) instruction(n int, i *Instr, branches uint64) error {
 func (e *encoder) arg(a Arg) (uint64, error) {
 	switch a.kind {
 	case argPtr, argLoad:
-		return e.address(a.data), nil
+		return e.address(a.data) + a.value, nil
 	case argInput:
 		return e.input(Input(a.data.text))
 	}

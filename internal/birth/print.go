@@ -89,7 +89,11 @@ func (i *Instr) args() []string {
 		case argPtr:
 			list = append(list, pointerText(a.data))
 		case argLoad:
-			list = append(list, a.data.String())
+			text := a.data.String()
+			if a.value > 0 {
+				text += fmt.Sprintf("+%d", a.value)
+			}
+			list = append(list, text)
 		case argInput:
 			list = append(list, "<"+a.data.text+">")
 		}

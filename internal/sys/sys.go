@@ -53,3 +53,13 @@ func readAll(fd int) ([]byte, error) {
 		}
 	}
 }
+
+// LandlockVersion is the version of the kernel's Landlock interface, 0 where it
+// has none or has it disabled (landlock_create_ruleset(2)).
+func LandlockVersion() int {
+	n, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if errno != 0 {
+		return 0
+	}
+	return int(n)
+}

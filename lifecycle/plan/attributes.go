@@ -59,14 +59,24 @@ func (b *builder) attributes() error {
 	if p.Scheduler != nil {
 		b.do("set process.scheduler", birth.SchedSetattr, birth.Int(0), birth.Ptr(schedulerAttr(p.Scheduler)), birth.Int(0))
 	}
-	if a := p.ExecCPUAffinity; a != nil && b.entered != nil {
-		for _, list := range []string{a.Initial, a.Final} {
-			if set, err := bitmap(list); err == nil && list != "" {
-				b.do("set process.execCPUAffinity to "+list, birth.SchedSetaffinity, birth.Int(0), birth.Int(len(set)), birth.Ptr(birth.Bytes(list, set)))
-			}
+	// The other half, process.execCPUAffinity.initial, is the parent's: it is for
+	// the time before the process is in its cgroup.
+	if a := p.ExecCPUAffinity; a != nil && b.entered != nil && a.Final != "" {
+		set, err := bitmap(a.Final)
+		if err != nil {
+			return fmt.Errorf("process.execCPUAffinity: %w", err)
 		}
+		b.do("set process.execCPUAffinity to "+a.Final, birth.SchedSetaffinity, birth.Int(0), birth.Int(len(set)), birth.Ptr(birth.Bytes(a.Final, set)))
 	}
 	return nil
+}
+
+// InitialCPUs are the CPUs on which a further process begins, or nil.
+func InitialCPUs(p *specs.Process) ([]byte, error) {
+	if p.ExecCPUAffinity == nil || p.ExecCPUAffinity.Initial == "" {
+		return nil, nil
+	}
+	return bitmap(p.ExecCPUAffinity.Initial)
 }
 
 // schedulerAttr is struct sched_attr of sched_setattr(2), version 1.

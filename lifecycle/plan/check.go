@@ -14,9 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrUnsupported is what a field is refused with that is not implemented.
-var ErrUnsupported = errors.New("is not supported yet")
-
 // Check finds what is wrong with a configuration, or cannot be done.
 func Check(spec *specs.Spec, host *Host) error {
 	switch {
@@ -31,29 +28,9 @@ func Check(spec *specs.Spec, host *Host) error {
 	case spec.Linux == nil:
 		return errors.New("config.json has no linux section")
 	}
-	for _, check := range []func(*specs.Spec, *Host) error{unsupported, checkStrings, checkNamespaces, checkMounts, checkSysctls, checkValues, checkCapabilities, checkHooks, checkAttributes} {
+	for _, check := range []func(*specs.Spec, *Host) error{checkStrings, checkNamespaces, checkMounts, checkSysctls, checkValues, checkCapabilities, checkHooks, checkAttributes, checkLabels, checkHostOnly} {
 		if err := check(spec, host); err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-// unsupported names a field that restricts or acts and would be ignored.
-func unsupported(spec *specs.Spec, _ *Host) error {
-	p, l := spec.Process, spec.Linux
-	for _, f := range []struct {
-		name string
-		used bool
-	}{
-		{"process.apparmorProfile", p.ApparmorProfile != ""},
-		{"process.selinuxLabel", p.SelinuxLabel != ""},
-		{"linux.mountLabel", l.MountLabel != ""},
-		{"linux.intelRdt", l.IntelRdt != nil},
-		{"linux.netDevices", len(l.NetDevices) > 0},
-	} {
-		if f.used {
-			return fmt.Errorf("%s %w", f.name, ErrUnsupported)
 		}
 	}
 	return nil
@@ -118,9 +95,6 @@ func checkNamespaces(spec *specs.Spec, host *Host) error {
 	switch {
 	case !seen[specs.MountNamespace]:
 		return errors.New("linux.namespaces: without a mount namespace there is no root filesystem")
-	case !createsNamespace(spec, specs.MountNamespace):
-		// pivot_root would change the root of all that live there.
-		return fmt.Errorf("linux.namespaces: joining a mount namespace %w", ErrUnsupported)
 	case !seen[specs.UserNamespace] && !host.Privileged:
 		return errors.New("linux.namespaces: only root can make a container without a user namespace; `airplant oci spec --rootless` writes a config.json with one")
 	case joinedUser && len(l.UIDMappings)+len(l.GIDMappings) > 0:
@@ -131,9 +105,50 @@ func checkNamespaces(spec *specs.Spec, host *Host) error {
 		return errors.New("domainname is set without a uts namespace")
 	case len(l.TimeOffsets) > 0 && !createsNamespace(spec, specs.TimeNamespace):
 		return errors.New("linux.timeOffsets is set without a new time namespace")
-	case len(l.TimeOffsets) > 0 && joinedUser:
-		// Its file is not ours then; see oomScore.
-		return fmt.Errorf("linux.timeOffsets in a user namespace that is joined %w", ErrUnsupported)
+	case slices.ContainsFunc(slices.Collect(maps.Keys(l.TimeOffsets)), func(c string) bool { return c != "monotonic" && c != "boottime" }):
+		return errors.New("linux.timeOffsets: only the clocks monotonic and boottime have offsets")
+	}
+	return checkJoinedMounts(spec)
+}
+
+// checkJoinedMounts refuses what would change the mounts of all that live in a
+// mount namespace that is joined.
+func checkJoinedMounts(spec *specs.Spec) error {
+	if createsNamespace(spec, specs.MountNamespace) {
+		return nil
+	}
+	l := spec.Linux
+	for _, f := range []struct {
+		name string
+		used bool
+	}{
+		{"mounts", len(spec.Mounts) > 0},
+		{"root.readonly", spec.Root.Readonly},
+		{"linux.maskedPaths", len(l.MaskedPaths) > 0},
+		{"linux.readonlyPaths", len(l.ReadonlyPaths) > 0},
+		{"linux.devices", len(l.Devices) > 0},
+		{"linux.rootfsPropagation", l.RootfsPropagation != ""},
+	} {
+		if f.used {
+			return fmt.Errorf("%s: the container joins a mount namespace, and would change it for all that live there", f.name)
+		}
+	}
+	if len(l.Sysctl) > 0 {
+		return errors.New("linux.sysctl: the container joins a mount namespace, and its /proc may be anything")
+	}
+	return nil
+}
+
+// checkHostOnly refuses what acts on the host itself, and so is its root's.
+func checkHostOnly(spec *specs.Spec, host *Host) error {
+	l := spec.Linux
+	switch {
+	case len(l.NetDevices) > 0 && !createsNamespace(spec, specs.NetworkNamespace) && !hasNamespace(spec, specs.NetworkNamespace):
+		return errors.New("linux.netDevices is set without a network namespace")
+	case len(l.NetDevices) > 0 && !host.Privileged:
+		return errors.New("linux.netDevices: to take a device out of the host's network namespace takes CAP_NET_ADMIN there, which only root has")
+	case l.IntelRdt != nil && !host.Privileged:
+		return errors.New("linux.intelRdt: the resctrl filesystem belongs to the host's root")
 	}
 	return nil
 }
@@ -152,14 +167,15 @@ var procFiles = []string{
 	"cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled", "net/dev",
 }
 
-func checkMounts(spec *specs.Spec, _ *Host) error {
+func checkMounts(spec *specs.Spec, host *Host) error {
 	for i := range spec.Mounts {
 		m := &spec.Mounts[i]
-		switch {
-		case len(m.UIDMappings) > 0:
-			return fmt.Errorf("mount %s: uidMappings %w", m.Destination, ErrUnsupported)
-		case len(m.GIDMappings) > 0:
-			return fmt.Errorf("mount %s: gidMappings %w", m.Destination, ErrUnsupported)
+		o, err := parseOptions(m)
+		if err != nil {
+			return fmt.Errorf("mount %s: %w", m.Destination, err)
+		}
+		if err := checkIDMapped(m, &o, host); err != nil {
+			return err
 		}
 		dest := path.Clean("/" + m.Destination)
 		below, ok := strings.CutPrefix(dest, "/proc/")

@@ -24,35 +24,6 @@ func refuse(spec *specs.Spec, host *plan.Host) error {
 	return p.Complete()
 }
 
-// TestRefusedByName has each field that restricts or acts and is not
-// implemented.
-func TestRefusedByName(t *testing.T) {
-	for name, change := range map[string]func(*specs.Spec){
-		"process.apparmorProfile": func(s *specs.Spec) { s.Process.ApparmorProfile = "x" },
-		"process.selinuxLabel":    func(s *specs.Spec) { s.Process.SelinuxLabel = "x" },
-		"linux.mountLabel":        func(s *specs.Spec) { s.Linux.MountLabel = "x" },
-		"linux.intelRdt":          func(s *specs.Spec) { s.Linux.IntelRdt = &specs.LinuxIntelRdt{} },
-		"linux.netDevices":        func(s *specs.Spec) { s.Linux.NetDevices = map[string]specs.LinuxNetDevice{"e": {}} },
-		"uidMappings":             mount(specs.Mount{Destination: "/x", Source: "/y", Type: "bind", UIDMappings: []specs.LinuxIDMapping{{Size: 1}}}),
-		"gidMappings":             mount(specs.Mount{Destination: "/x", Source: "/y", Type: "bind", GIDMappings: []specs.LinuxIDMapping{{Size: 1}}}),
-		"tmpcopyup":               mount(specs.Mount{Destination: "/x", Type: "tmpfs", Options: []string{"tmpcopyup"}}),
-		"idmap":                   mount(specs.Mount{Destination: "/x", Source: "/y", Type: "bind", Options: []string{"bind", "idmap"}}),
-		"remount":                 mount(specs.Mount{Destination: "/x", Type: "tmpfs", Options: []string{"remount"}}),
-		"joining a mount namespace": func(s *specs.Spec) {
-			joining("/run/ns", specs.MountNamespace)(s)
-		},
-		"linux.timeOffsets in a user namespace": func(s *specs.Spec) {
-			withTime(s)
-			joining("/run/ns", specs.UserNamespace)(s)
-		},
-	} {
-		err := refuse(with(oneID(), change), user())
-		if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), plan.ErrUnsupported.Error()) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
 func limit(r *specs.LinuxResources) func(*specs.Spec) {
 	return func(s *specs.Spec) { s.Linux.Resources = r }
 }

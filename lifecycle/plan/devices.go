@@ -33,7 +33,7 @@ var devLinks = []struct{ name, target string }{
 // Device nodes work only where they were made by the initial user namespace,
 // so in a user namespace they are bind mounts of the host's.
 func (b *builder) devices() error {
-	if b.boundDev() {
+	if b.boundDev() || b.shared[specs.MountNamespace] != "" {
 		return nil
 	}
 	for _, d := range defaultDevices {
@@ -57,9 +57,11 @@ func (b *builder) devices() error {
 	return nil
 }
 
+// id is an owner; one that is not given stays what the setup's process is, for
+// 0 may not be mapped.
 func id(p *uint32) uint32 {
 	if p == nil {
-		return 0
+		return ^uint32(0)
 	}
 	return *p
 }
@@ -84,7 +86,7 @@ func (b *builder) boundDev() bool {
 }
 
 func (b *builder) device(dest, kind string, major, minor, mode, uid, gid uint32) {
-	if b.host.Initial && !b.created[specs.UserNamespace] && b.shared[specs.UserNamespace] == "" {
+	if kind == "p" || b.host.Initial && !b.created[specs.UserNamespace] && b.shared[specs.UserNamespace] == "" {
 		b.makeNode(dest, kind, major, minor, mode, uid, gid)
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"airplant/internal/birth"
+	"airplant/lifecycle/landlock"
 	"airplant/userns"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -23,6 +24,8 @@ type Enter struct {
 	Namespaces uint64
 	// NoGroups: setgroups(2) is denied in its user namespace.
 	NoGroups bool
+	// Landlock is the container's annotation of that name, or "".
+	Landlock string
 }
 
 // enterThen is the main section of an exec plan: the steps of a container that
@@ -31,12 +34,14 @@ var enterThen = []func(*builder) error{
 	(*builder).takeFilter,
 	(*builder).strays,
 	(*builder).oomScore,
+	(*builder).labels,
 	(*builder).enter,
 	(*builder).session,
 
 	(*builder).inside,
 	(*builder).terminal,
 
+	(*builder).landlock,
 	(*builder).limits,
 	(*builder).attributes,
 	(*builder).shareFailure,
@@ -52,7 +57,10 @@ var enterThen = []func(*builder) error{
 // NewExec makes the plan of a further process in a container.
 func NewExec(process *specs.Process, host *Host, opts *Options, enter *Enter) (*Plan, error) {
 	spec := &specs.Spec{Process: process, Linux: &specs.Linux{}}
-	if err := checkProcess(process); err != nil {
+	if enter.Landlock != "" {
+		spec.Annotations = map[string]string{landlock.Annotation: enter.Landlock}
+	}
+	if err := checkProcess(process, host); err != nil {
 		return nil, err
 	}
 	inner := *host
@@ -63,11 +71,11 @@ func NewExec(process *specs.Process, host *Host, opts *Options, enter *Enter) (*
 	}
 	b.plan = &Plan{firstFree: 3 + opts.PreserveFDs, builder: b, MapBy: userns.MapNone, Joins: true}
 	b.setFilter()
-	return b.plan, b.prelude()
+	return b.plan, b.take([]func(*builder) error{(*builder).landlockRules, (*builder).prelude})
 }
 
 // checkProcess finds what is wrong with the process of an exec.
-func checkProcess(p *specs.Process) error {
+func checkProcess(p *specs.Process, host *Host) error {
 	switch {
 	case len(p.Args) == 0 || p.Args[0] == "":
 		return errors.New("process.args is empty")
@@ -80,7 +88,7 @@ func checkProcess(p *specs.Process) error {
 		}
 	}
 	spec := &specs.Spec{Process: p, Linux: &specs.Linux{}}
-	if err := unsupported(spec, &Host{}); err != nil {
+	if err := checkLabels(spec, host); err != nil {
 		return err
 	}
 	if err := checkAttributes(spec, nil); err != nil {

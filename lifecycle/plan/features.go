@@ -12,15 +12,7 @@ import (
 
 // Features is what plans can express, from the tables that make them.
 func Features() features.Features {
-	yes, no := true, false
-	options := []string{"bind", "rbind"}
-	options = slices.AppendSeq(options, maps.Keys(attrOptions))
-	for name := range attrOptions {
-		options = append(options, "r"+name)
-	}
-	options = slices.AppendSeq(options, maps.Keys(propagationOptions))
-	options = slices.AppendSeq(options, maps.Keys(plainOptions))
-	slices.Sort(options)
+	no, yes := false, true
 	var kinds []string
 	for _, n := range namespaceFlags {
 		kinds = append(kinds, string(n.kind))
@@ -30,7 +22,7 @@ func Features() features.Features {
 		OCIVersionMin: "1.0.0",
 		OCIVersionMax: specs.Version,
 		Hooks:         []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"},
-		MountOptions:  slices.Compact(options),
+		MountOptions:  mountOptionNames(),
 		Linux: &features.Linux{
 			Namespaces:   kinds,
 			Capabilities: AllCapabilities(),
@@ -39,13 +31,32 @@ func Features() features.Features {
 				Enabled: &yes, Actions: seccomp.Actions(), Operators: seccomp.Operators(), Archs: seccomp.Architectures(),
 				KnownFlags: seccomp.Flags(), SupportedFlags: seccomp.Flags(),
 			},
-			Apparmor:        &features.Apparmor{Enabled: &no},
-			Selinux:         &features.Selinux{Enabled: &no},
-			IntelRdt:        &features.IntelRdt{Enabled: &no},
-			MemoryPolicy:    &features.MemoryPolicy{},
-			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: &no}},
-			NetDevices:      &features.NetDevices{Enabled: &no},
+			Apparmor:        &features.Apparmor{Enabled: &yes},
+			Selinux:         &features.Selinux{Enabled: &yes},
+			IntelRdt:        &features.IntelRdt{Enabled: &yes, Schemata: &yes, Monitoring: &yes},
+			MemoryPolicy:    &features.MemoryPolicy{Modes: names(memoryPolicies), Flags: names(memoryPolicyFlags)},
+			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: &yes}},
+			NetDevices:      &features.NetDevices{Enabled: &yes},
 		},
 		PotentiallyUnsafeConfigAnnotations: []string{"run.oci.keep_original_groups"},
 	}
+}
+
+// mountOptionNames are the options that are not the file system's.
+func mountOptionNames() []string {
+	list := slices.Concat(names(attrOptions), names(treeOptions), names(propagationOptions), names(superOptions), names(plainOptions), names(ownOptions))
+	for name := range attrOptions {
+		list = append(list, "r"+name)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// names are the keys of a table, in order.
+func names[K ~string, V any](table map[K]V) []string {
+	var list []string
+	for _, k := range slices.Sorted(maps.Keys(table)) {
+		list = append(list, string(k))
+	}
+	return list
 }

@@ -136,6 +136,37 @@ func filtered(act specs.LinuxSeccompAction, noNew bool) func(*specs.Spec) {
 	}
 }
 
+// mounted has mounts of all kinds.
+func mounted(s *specs.Spec) {
+	noTerminal(s)
+	s.Mounts = append(s.Mounts[:2:2],
+		specs.Mount{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Options: []string{"tmpcopyup", "ro", "sync"}},
+		specs.Mount{Destination: "/tmp", Options: []string{"remount", "noexec", "size=1m"}},
+		specs.Mount{Destination: "/etc/localtime", Source: "/etc/localtime", Type: "bind", Options: []string{"copy-symlink", "ro"}},
+		specs.Mount{Destination: "/link", Source: "/data/link", Type: "bind", Options: []string{"src-nofollow", "dest-nofollow", "rrelatime"}})
+}
+
+// labelled has labels of both modules.
+func labelled(s *specs.Spec) {
+	noTerminal(s)
+	s.Process.ApparmorProfile, s.Process.SelinuxLabel = "container-default", "system_u:system_r:container_t:s0:c1,c2"
+	s.Linux.MountLabel = "system_u:object_r:container_file_t:s0:c1,c2"
+}
+
+// landlocked has rules of all kinds.
+func landlocked(s *specs.Spec) {
+	noTerminal(s)
+	s.Annotations = map[string]string{"org.airplant.landlock": `{"fs": [{"paths": ["/foreign"], "access": "rx"}], "connect": [443], "scope": ["signal"]}`}
+}
+
+// foreignIDs has a mount that shows other owners.
+func foreignIDs(s *specs.Spec) {
+	noTerminal(s)
+	ids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 1000, Size: 1}}
+	s.Mounts = append(s.Mounts[:1:1], specs.Mount{Destination: "/data", Source: "/data", Type: "bind", UIDMappings: ids, GIDMappings: ids})
+	s.Linux.RootfsPropagation = "rshared"
+}
+
 func bundle(o plan.Options) *plan.Options {
 	o.Bundle = "/srv/bundle"
 	return &o
@@ -154,6 +185,10 @@ func TestGoldenPlans(t *testing.T) {
 	ignoring.Ignored = 1<<(unix.SIGPIPE-1) | 1<<(unix.SIGHUP-1)
 	noCgroup2 := user()
 	noCgroup2.Unified = false
+	landlocking := user()
+	landlocking.Landlock = 6
+	modules := user()
+	modules.AppArmor, modules.SELinux = true, true
 	for name, c := range map[string]struct {
 		spec *specs.Spec
 		host *plan.Host
@@ -171,6 +206,11 @@ func TestGoldenPlans(t *testing.T) {
 		"root-rich":      {spec: with(lifecycle.Example(), rich), host: root()},
 		"join":           {spec: with(oneID(), joining("/proc/1/ns", specs.UserNamespace, specs.NetworkNamespace, specs.IPCNamespace, specs.PIDNamespace)), host: user()},
 		"join-as-engine": {spec: with(load(t, "podman.json"), joining("/run/ns", specs.NetworkNamespace)), host: engine(), opts: plan.Options{Wait: true}},
+		"mounts":         {spec: with(oneID(), mounted), host: user()},
+		"labels":         {spec: with(oneID(), labelled), host: modules},
+		"root-idmap":     {spec: with(lifecycle.Example(), foreignIDs), host: root()},
+		"join-time":      {spec: with(with(oneID(), withTime), joining("/proc/1/ns", specs.UserNamespace)), host: user()},
+		"landlock":       {spec: with(oneID(), landlocked), host: landlocking},
 		"time":           {spec: with(oneID(), withTime), host: user()},
 		"no-pivot":       {spec: with(oneID(), noTerminal), host: user(), opts: plan.Options{NoPivot: true, NoNewKeyring: true, DieWithParent: true}},
 		"seccomp":        {spec: with(oneID(), filtered(specs.ActErrno, false)), host: user()},

@@ -37,7 +37,7 @@ func NewHook(hook *specs.Hook, host *Host, enter *Enter) (*Plan, error) {
 		args = []string{hook.Path}
 	}
 	process := &specs.Process{Args: args, Env: hook.Env, Cwd: "/"}
-	if err := checkProcess(process); err != nil {
+	if err := checkProcess(process, host); err != nil {
 		return nil, err
 	}
 	if err := birth.Terminated("path", hook.Path); err != nil {

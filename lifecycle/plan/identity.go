@@ -130,7 +130,7 @@ func (b *builder) newFlags() (flags uint64) {
 
 // ownIDs makes what the child itself can make as soon as it exists.
 func (b *builder) ownIDs(s *birth.Section) {
-	if b.created[specs.TimeNamespace] {
+	if b.created[specs.TimeNamespace] && b.shared[specs.UserNamespace] == "" {
 		b.timeNamespace(s)
 	}
 	if b.plan.MapBy == userns.MapSelf {
@@ -195,6 +195,12 @@ func (b *builder) inherit(s *birth.Section) {
 	if b.filter != nil {
 		b.plan.inputs = append(b.plan.inputs, Failure)
 	}
+	if b.copiesUp() {
+		b.plan.inputs = append(b.plan.inputs, CopyUp)
+	}
+	for _, m := range b.plan.mapped {
+		b.plan.inputs = append(b.plan.inputs, m.Input)
+	}
 	for n, in := range b.plan.inputs {
 		s.Do(fmt.Sprintf("keep the %s socket", in), birth.Dup3, birth.In(in), birth.Int(b.firstFree()+n), birth.Int(0))
 	}
@@ -218,6 +224,7 @@ func (b *builder) join() error {
 		return nil
 	}
 	s := &b.plan.Main
+	offsets := b.openTimeOffsets(s)
 	if b.shared[specs.UserNamespace] != "" {
 		s.Do("stay untraceable", birth.Prctl, birth.Int(unix.PR_SET_DUMPABLE), birth.Int(0), birth.Int(0), birth.Int(0), birth.Int(0))
 	}
@@ -233,6 +240,9 @@ func (b *builder) join() error {
 	}
 	for n, fd := range fds {
 		s.Do(labels[n], birth.Setns, birth.Load(fd), birth.Int(flags[n]))
+	}
+	if offsets != nil {
+		b.joinedTimeNamespace(s, offsets)
 	}
 	b.forkInto(s, b.newFlags())
 	b.ownIDs(s)
@@ -260,17 +270,6 @@ func (b *builder) ownCgroup() error {
 		b.do("make a cgroup namespace", birth.Unshare, birth.Int(unix.CLONE_NEWCGROUP))
 	}
 	return nil
-}
-
-// timeNamespace makes a time namespace, which execve enters (Linux 6.1;
-// time_namespaces(7)).
-func (b *builder) timeNamespace(s *birth.Section) {
-	s.Do("make a time namespace", birth.Unshare, birth.Int(unix.CLONE_NEWTIME))
-	for _, clock := range []string{"monotonic", "boottime"} {
-		if o, ok := b.spec.Linux.TimeOffsets[clock]; ok {
-			write(s, "set the "+clock+" clock", "/proc/self/timens_offsets", fmt.Sprintf("%s %d %d\n", clock, o.Secs, o.Nanosecs))
-		}
-	}
 }
 
 // keepCapabilities makes all capabilities ambient: execve of a process whose

@@ -1,9 +1,9 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
 	"path"
-	"path/filepath"
 	"strings"
 
 	"airplant/internal/birth"
@@ -17,6 +17,9 @@ func mapped(list []specs.LinuxIDMapping, id uint32) bool { return userns.Mapped(
 
 // mounts makes the configured mounts in their order.
 func (b *builder) mounts() error {
+	if b.shared[specs.MountNamespace] != "" {
+		return nil // see checkJoinedMounts
+	}
 	for i := range b.spec.Mounts {
 		m := &b.spec.Mounts[i]
 		o, err := parseOptions(m)
@@ -24,7 +27,7 @@ func (b *builder) mounts() error {
 			err = b.checkIDs(m, &o)
 		}
 		if err == nil {
-			err = b.mount(m, &o)
+			err = b.mount(i, m, &o)
 		}
 		if err != nil {
 			return fmt.Errorf("mount %s: %w", m.Destination, err)
@@ -33,11 +36,15 @@ func (b *builder) mounts() error {
 	return nil
 }
 
-func (b *builder) mount(m *specs.Mount, o *mountOptions) error {
+func (b *builder) mount(n int, m *specs.Mount, o *mountOptions) error {
 	label := fmt.Sprintf("mount %s on %s", m.Type, m.Destination)
 	switch {
+	case o.remount:
+		b.remount(m, o)
+		return nil
 	case o.bind:
-		return b.bind(m, o)
+		b.bind(n, m, o)
+		return nil
 	case m.Type == "cgroup" || m.Type == "cgroup2":
 		b.cgroup(m, o)
 		return nil
@@ -46,7 +53,18 @@ func (b *builder) mount(m *specs.Mount, o *mountOptions) error {
 	case m.Type == "sysfs":
 		return b.sysfs(label, m, o)
 	}
-	b.attachNew(label, m, o, b.newMount(label, m, o, nil))
+	if o.copyUp && (b.plan.MapBy == userns.MapHelpers || b.plan.MapBy == userns.MapDirect) && !(mapped(b.plan.Map.UIDs, 0) && mapped(b.plan.Map.GIDs, 0)) {
+		return errors.New("option \"tmpcopyup\" takes id 0 in linux.uidMappings and linux.gidMappings")
+	}
+	if m.Type == "tmpfs" && (o.copyUp || !o.has("mode")) {
+		b.tmpfs(label, m, o)
+		return nil
+	}
+	mount := b.newMount(label, m, o, nil)
+	if m.Type == "mqueue" && b.spec.Linux.MountLabel != "" {
+		b.labelRoot(label, mount)
+	}
+	b.attachNew(label, m, o, mount)
 	return nil
 }
 
@@ -67,16 +85,30 @@ func (b *builder) newMount(label string, m *specs.Mount, o *mountOptions, refuse
 	if m.Source != "" {
 		config(unix.FSCONFIG_SET_STRING, birth.Str("source"), birth.Str(m.Source))
 	}
-	for _, opt := range o.data {
-		if key, value, ok := strings.Cut(opt, "="); ok {
-			config(unix.FSCONFIG_SET_STRING, birth.Str(key), birth.Str(value))
-		} else {
-			config(unix.FSCONFIG_SET_FLAG, birth.Str(key), birth.Null())
-		}
-	}
+	b.configure(label, m, o, context)
 	try(config(unix.FSCONFIG_CMD_CREATE, birth.Null(), birth.Null()))
 	try(b.do(label, birth.Fsmount, birth.Load(context), birth.Int(unix.FSMOUNT_CLOEXEC), birth.Int(o.set|o.setAll))).Into(mount)
 	return mount
+}
+
+// configure sets the options of a file system.
+func (b *builder) configure(label string, m *specs.Mount, o *mountOptions, context *birth.Data) {
+	set := func(command int, key string, value birth.Arg) {
+		b.do(label, birth.Fsconfig, birth.Load(context), birth.Int(command), birth.Str(key), value, birth.Int(0))
+	}
+	for _, flag := range o.super {
+		set(unix.FSCONFIG_SET_FLAG, flag, birth.Null())
+	}
+	for _, opt := range o.data {
+		if key, value, ok := strings.Cut(opt, "="); ok {
+			set(unix.FSCONFIG_SET_STRING, key, birth.Str(value))
+		} else {
+			set(unix.FSCONFIG_SET_FLAG, opt, birth.Null())
+		}
+	}
+	if l := b.spec.Linux.MountLabel; l != "" && labelled(m.Type) && !o.remount {
+		set(unix.FSCONFIG_SET_STRING, "context", birth.Str(l))
+	}
 }
 
 func (b *builder) attachNew(label string, m *specs.Mount, o *mountOptions, mount *birth.Data) {
@@ -94,39 +126,12 @@ func (b *builder) propagate(label string, mount *birth.Data, o *mountOptions) {
 	}
 }
 
-// bind attaches a copy of a mount of the host. Attributes are only added,
-// unless the configuration clears one by name: those of a mount that comes
-// from the host's namespace are locked (mount_namespaces(7)).
-func (b *builder) bind(m *specs.Mount, o *mountOptions) error {
-	if len(o.data) > 0 {
-		return fmt.Errorf("option %q has no meaning for a bind mount", o.data[0])
-	}
-	source := m.Source
-	if !filepath.IsAbs(source) {
-		source = filepath.Join(b.opts.Bundle, source)
-	}
-	label := fmt.Sprintf("bind %s on %s", source, m.Destination)
-	var recursive uint64
-	if o.recursive {
-		recursive = unix.AT_RECURSIVE
-	}
-	tree := b.cloneTree(label, birth.Int(unix.AT_FDCWD), source, recursive)
-	if o.set|o.clear != 0 {
-		b.setattr(label, tree, 0, o.set, o.clear, 0)
-	}
-	if o.setAll|o.clearAll != 0 {
-		b.setattr(label, tree, unix.AT_RECURSIVE, o.setAll, o.clearAll, 0)
-	}
-	b.attach(label, tree, b.mountPointLike(label, m.Destination, tree))
-	b.propagate(label, tree, o)
-	return nil
-}
-
 // place is where a mount goes.
 type place struct {
 	label   string
 	path    string // below the root filesystem, without a leading slash
 	resolve uint64 // further RESOLVE_… flags
+	flags   uint64 // of the last component: O_NOFOLLOW
 	// make makes the last component where it is missing.
 	make func(p *place, parent *birth.Data)
 }
@@ -142,8 +147,8 @@ func (b *builder) mountPoint(label, dest, kind string) *birth.Data {
 }
 
 // mountPointLike is for a mount whose root may be a directory or a file.
-func (b *builder) mountPointLike(label, dest string, tree *birth.Data) *birth.Data {
-	return b.open(&place{label: label, path: dest, make: func(p *place, parent *birth.Data) {
+func (b *builder) mountPointLike(label, dest string, flags uint64, tree *birth.Data) *birth.Data {
+	return b.open(&place{label: label, path: dest, flags: flags, make: func(p *place, parent *birth.Data) {
 		file, done := &birth.Mark{}, &birth.Mark{}
 		b.isDir(label, tree).OnErr(file, unix.ENOTDIR)
 		b.makeDir(p, parent)
@@ -175,7 +180,7 @@ func (b *builder) open(p *place) *birth.Data {
 		return b.rootfs
 	}
 	fd, found := birth.Cell(p.path), &birth.Mark{}
-	b.openInRoot(p.label, p.path, unix.O_PATH, p.resolve, fd).OnOK(found).Ignore(unix.ENOENT)
+	b.openInRoot(p.label, p.path, unix.O_PATH|p.flags, p.resolve, fd).OnOK(found).Ignore(unix.ENOENT)
 	parent := b.rootfs
 	for n, c := range p.path {
 		if c != '/' {
@@ -190,7 +195,7 @@ func (b *builder) open(p *place) *birth.Data {
 		parent = dir
 	}
 	p.make(p, parent)
-	b.openInRoot(p.label, p.path, unix.O_PATH, p.resolve, fd).OnOK(found).Ignore(unix.ENOENT)
+	b.openInRoot(p.label, p.path, unix.O_PATH|p.flags, p.resolve, fd).OnOK(found).Ignore(unix.ENOENT)
 	// A link that leads nowhere can be mounted on itself.
 	b.openInRoot(p.label, p.path, unix.O_PATH|unix.O_NOFOLLOW, p.resolve, fd)
 	b.here(found)

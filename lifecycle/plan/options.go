@@ -16,7 +16,17 @@ type mountOptions struct {
 	setAll          uint64 // of this mount and those below it
 	clearAll        uint64
 	propagation     []uint64 // MS_SHARED …, with MS_REC
+	super           []string // flags of any file system
 	data            []string // key=value or key, for the file system
+
+	remount     bool // change what is mounted there already
+	copyUp      bool // a new file system begins with what it covers
+	copyLink    bool // a source that is a symbolic link is copied, not mounted
+	linkSource  bool // a source that is a symbolic link is mounted itself
+	linkTarget  bool // a destination that is a symbolic link is not followed
+	idmap       string
+	idmapped    bool
+	idmapAlsoIn bool // with the mounts below
 }
 
 // attrOption is an option that sets or clears attributes. With an r before its
@@ -40,35 +50,62 @@ var attrOptions = map[string]attrOption{
 	"strictatime": {set: unix.MOUNT_ATTR_STRICTATIME, clear: unix.MOUNT_ATTR__ATIME},
 }
 
+// treeOptions act on all mounts below, and have no attribute of that name.
+var treeOptions = map[string]attrOption{
+	"rrelatime":      {clear: unix.MOUNT_ATTR__ATIME},
+	"ratime":         {clear: unix.MOUNT_ATTR__ATIME},
+	"rnostrictatime": {clear: unix.MOUNT_ATTR__ATIME},
+	"rnorelatime":    {set: unix.MOUNT_ATTR_STRICTATIME, clear: unix.MOUNT_ATTR__ATIME},
+}
+
 var propagationOptions = map[string]uint64{
 	"shared": unix.MS_SHARED, "slave": unix.MS_SLAVE, "private": unix.MS_PRIVATE, "unbindable": unix.MS_UNBINDABLE,
 	"rshared": unix.MS_REC | unix.MS_SHARED, "rslave": unix.MS_REC | unix.MS_SLAVE,
 	"rprivate": unix.MS_REC | unix.MS_PRIVATE, "runbindable": unix.MS_REC | unix.MS_UNBINDABLE,
 }
 
-// plainOptions change nothing: they are the kernel's defaults. relatime stays
-// out of attrOptions because clearing a locked noatime is refused.
+// superOptions are flags of the file system and not of the mount. For a bind
+// mount the kernel ignores them (mount(2)).
+var superOptions = map[string]bool{"sync": true, "dirsync": true, "lazytime": true, "mand": true}
+
+// plainOptions change nothing: they are the kernel's defaults, or mean nothing
+// to it any more. relatime stays out of attrOptions because clearing a locked
+// noatime is refused.
 var plainOptions = map[string]bool{
 	"":         true, // buildah sends one for --volume without options
 	"defaults": true, "relatime": true, "norelatime": true, "nostrictatime": true, "atime": true, "async": true, "nomand": true,
-	"nolazytime": true, "loud": true, "noiversion": true, "rrelatime": true,
+	"nolazytime": true, "loud": true, "silent": true, "iversion": true, "noiversion": true, "acl": true, "noacl": true,
 }
 
-// unsupportedOptions are named in an error: what they ask for is not done yet.
-var unsupportedOptions = map[string]bool{
-	"tmpcopyup": true, "idmap": true, "ridmap": true, "remount": true, "copy-symlink": true, "src-nofollow": true, "dest-nofollow": true,
+// ownOptions are ours to do, and not the kernel's.
+var ownOptions = map[string]func(*mountOptions){
+	"bind":         func(o *mountOptions) { o.bind = true },
+	"rbind":        func(o *mountOptions) { o.bind, o.recursive = true, true },
+	"remount":      func(o *mountOptions) { o.remount = true },
+	"tmpcopyup":    func(o *mountOptions) { o.copyUp = true },
+	"copy-symlink": func(o *mountOptions) { o.copyLink = true },
+	"src-nofollow": func(o *mountOptions) { o.linkSource = true },
+	"dest-nofollow": func(o *mountOptions) {
+		o.linkTarget = true
+	},
+	"idmap":  func(o *mountOptions) { o.idmapped = true },
+	"ridmap": func(o *mountOptions) { o.idmapped, o.idmapAlsoIn = true, true },
 }
 
 func parseOptions(m *specs.Mount) (mountOptions, error) {
 	var o mountOptions
 	o.bind = m.Type == "bind"
 	for _, opt := range m.Options {
-		switch {
-		case opt == "bind" || opt == "rbind":
-			o.bind, o.recursive = true, o.recursive || opt == "rbind"
+		name, value, _ := strings.Cut(opt, "=")
+		switch own := ownOptions[opt]; {
+		case own != nil:
+			own(&o)
+		case name == "idmap" || name == "ridmap":
+			ownOptions[name](&o)
+			o.idmap = value
 		case plainOptions[opt]:
-		case unsupportedOptions[opt]:
-			return o, fmt.Errorf("mount option %q is not supported yet", opt)
+		case superOptions[opt]:
+			o.super = append(o.super, opt)
 		case propagationOptions[opt] != 0:
 			o.propagation = append(o.propagation, propagationOptions[opt])
 		default:
@@ -76,16 +113,35 @@ func parseOptions(m *specs.Mount) (mountOptions, error) {
 		}
 	}
 	o.clear &^= o.set &^ unix.MOUNT_ATTR__ATIME
-	return o, nil
+	return o, o.agree(m)
+}
+
+// agree refuses options that mean nothing together.
+func (o *mountOptions) agree(m *specs.Mount) error {
+	switch {
+	case o.bind && !o.remount && len(o.data) > 0:
+		return fmt.Errorf("option %q has no meaning for a bind mount", o.data[0])
+	case o.copyUp && (m.Type != "tmpfs" || o.bind):
+		return fmt.Errorf("option \"tmpcopyup\" is for a tmpfs")
+	case !o.bind && (o.copyLink || o.linkSource):
+		return fmt.Errorf("options \"copy-symlink\" and \"src-nofollow\" are for bind mounts")
+	case o.remount && (o.copyUp || o.copyLink || o.idmapped):
+		return fmt.Errorf("option \"remount\" only changes attributes")
+	}
+	return nil
 }
 
 func (o *mountOptions) attrOrData(opt string) {
-	if a, ok := attrOptions[opt]; ok {
-		o.set, o.clear = o.set&^a.clear|a.set, o.clear&^a.set|a.clear
+	a, ok := treeOptions[opt]
+	if !ok && opt != "" && opt[0] == 'r' {
+		a, ok = attrOptions[opt[1:]]
+	}
+	if ok {
+		o.setAll, o.clearAll = o.setAll&^a.clear|a.set, o.clearAll&^a.set|a.clear
 		return
 	}
-	if a, ok := attrOptions[strings.TrimPrefix(opt, "r")]; ok && opt[0] == 'r' {
-		o.setAll, o.clearAll = o.setAll&^a.clear|a.set, o.clearAll&^a.set|a.clear
+	if a, ok := attrOptions[opt]; ok {
+		o.set, o.clear = o.set&^a.clear|a.set, o.clear&^a.set|a.clear
 		return
 	}
 	o.data = append(o.data, opt)

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"airplant/userns"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -15,7 +17,14 @@ func TestParseOptions(t *testing.T) {
 		want    mountOptions
 	}{
 		{nil, mountOptions{}},
-		{[]string{"defaults", "relatime", "rrelatime", "async", "loud"}, mountOptions{}},
+		{[]string{"defaults", "relatime", "async", "loud", "silent", "acl", "noacl", "iversion"}, mountOptions{}},
+		{[]string{"rrelatime"}, mountOptions{clearAll: unix.MOUNT_ATTR__ATIME}},
+		{[]string{"rnorelatime", "rnodev"}, mountOptions{setAll: unix.MOUNT_ATTR_STRICTATIME | unix.MOUNT_ATTR_NODEV, clearAll: unix.MOUNT_ATTR__ATIME}},
+		{[]string{"sync", "lazytime", "dirsync"}, mountOptions{super: []string{"sync", "lazytime", "dirsync"}}},
+		{[]string{"remount", "ro"}, mountOptions{remount: true, set: unix.MOUNT_ATTR_RDONLY}},
+		{[]string{"bind", "copy-symlink", "src-nofollow", "dest-nofollow"}, mountOptions{bind: true, copyLink: true, linkSource: true, linkTarget: true}},
+		{[]string{"rbind", "ridmap"}, mountOptions{bind: true, recursive: true, idmapped: true, idmapAlsoIn: true}},
+		{[]string{"bind", "idmap=uids=0-1-2;gids=0-1-2"}, mountOptions{bind: true, idmapped: true, idmap: "uids=0-1-2;gids=0-1-2"}},
 		// As buildah 1.28 has it for --volume a:b.
 		{[]string{"", "rbind"}, mountOptions{bind: true, recursive: true}},
 		{[]string{"bind"}, mountOptions{bind: true}},
@@ -105,6 +114,31 @@ func TestSysctlPath(t *testing.T) {
 	} {
 		if got := sysctlPath(key); got != want {
 			t.Errorf("%s is %s, want %s", key, got, want)
+		}
+	}
+}
+
+// TestIDMapOption has crun's form of the option.
+func TestIDMapOption(t *testing.T) {
+	inside := userns.Map{
+		UIDs: []specs.LinuxIDMapping{{ContainerID: 0, HostID: 0, Size: 1}, {ContainerID: 1, HostID: 2, Size: 1000}},
+		GIDs: []specs.LinuxIDMapping{{ContainerID: 0, HostID: 500, Size: 100}},
+	}
+	m, err := parseIDMap("uids=0-1-10#10-11-10;gids=@0-100-1#@7-5-2", inside)
+	if err == nil {
+		t.Errorf("100 is not mapped: %v", m)
+	}
+	m, err = parseIDMap("uids=@1-3-10#20-30-1;gids=@7-5-2", inside)
+	want := userns.Map{
+		UIDs: []specs.LinuxIDMapping{{ContainerID: 1, HostID: 4, Size: 10}, {ContainerID: 20, HostID: 30, Size: 1}},
+		GIDs: []specs.LinuxIDMapping{{ContainerID: 7, HostID: 505, Size: 2}},
+	}
+	if err != nil || !reflect.DeepEqual(m, want) {
+		t.Errorf("%+v, %v", m, err)
+	}
+	for _, wrong := range []string{"", "uids=0-1-1", "gids=0-1-1", "uids=0-1;gids=0-1-1", "uids=0-1-1-1;gids=0-1-1", "uids=a-1-1;gids=0-1-1", "uids=-1-1-1;gids=0-1-1", "uids=0-1-1;pids=0-1-1", "uids=@0-0-2;gids=0-1-1", "uids=0-1-4294967296;gids=0-1-1"} {
+		if m, err := parseIDMap(wrong, inside); err == nil {
+			t.Errorf("%q: %+v", wrong, m)
 		}
 	}
 }

@@ -152,6 +152,41 @@ func TestFilterOrder(t *testing.T) {
 	}
 }
 
+// TestLandlockOrder: rules are for what the container's root has, and hold
+// before anything is looked up for the container's process.
+func TestLandlockOrder(t *testing.T) {
+	h := user()
+	h.Landlock = 7
+	list := lines(t, with(oneID(), landlocked), h, plan.Options{})
+	for _, c := range [][2]string{
+		{"drop the host's root", "landlock"},
+		{"landlock", "close the descriptors of the setup"},
+		{"landlock", "drop capability"},
+	} {
+		before(t, list, c[0], c[1])
+	}
+}
+
+// TestLandlockOfOldKernels: what is not enforced is noted, or refused.
+func TestLandlockOfOldKernels(t *testing.T) {
+	rules := func(mode string) *specs.Spec {
+		s := with(oneID(), landlocked)
+		s.Annotations["org.airplant.landlock"] = `{"mode": "` + mode + `", "fs": [], "scope": ["signal"]}`
+		return s
+	}
+	h := user()
+	for version, want := range map[int]int{0: 2, 1: 3, 3: 2, 5: 1, 6: 0} {
+		h.Landlock = version
+		p, err := plan.New(rules("best-effort"), h, bundle(plan.Options{}))
+		if err != nil || len(p.Notes()) != want {
+			t.Errorf("version %d: %v, %v", version, p.Notes(), err)
+		}
+		if _, err := plan.New(rules("required"), h, bundle(plan.Options{})); (err == nil) != (want == 0) {
+			t.Errorf("version %d, required: %v", version, err)
+		}
+	}
+}
+
 // TestJoiningOrder: before it enters a user namespace in which others live,
 // the process cannot be traced (CVE-2016-9962), and does so not in our memory.
 func TestJoiningOrder(t *testing.T) {

@@ -31,6 +31,7 @@ import (
 
 	"airplant/fsfuse"
 	"airplant/internal/birth"
+	"airplant/lifecycle/landlock"
 	"airplant/lifecycle/seccomp"
 	"airplant/userns"
 
@@ -79,6 +80,10 @@ type Host struct {
 	Unified bool
 	Cgroup  string
 	Home    string // home directory of the process's user, from the bundle
+	// AppArmor and SELinux are the modules that are active. They are looked at
+	// only for a configuration that names one.
+	AppArmor, SELinux bool
+	Landlock          int // version of the kernel's interface, likewise
 }
 
 // Options are the choices of a caller that the configuration does not hold.
@@ -110,7 +115,9 @@ type Plan struct {
 
 	filter    *seccomp.Filter
 	inputs    []birth.Input // of the main section
-	command   [2]int        // instructions that look for the program, and execve
+	mapped    []MappedMount
+	notes     []string
+	command   [2]int // instructions that look for the program, and execve
 	firstFree int
 	builder   *builder
 }
@@ -153,6 +160,12 @@ func (p *Plan) InCgroup(path string) {
 	p.builder.host = &h
 }
 
+// Notes are what the plan does in place of something better, known before it
+// runs. They are complete when the plan is.
+func (p *Plan) Notes() []string { return p.notes }
+
+func (p *Plan) note(text string) { p.notes = append(p.notes, text) }
+
 // Complete makes the main section.
 func (p *Plan) Complete() error { return p.builder.take(p.builder.then) }
 
@@ -167,7 +180,9 @@ func (b *builder) take(steps []func(*builder) error) error {
 
 // first and then are the one ordered list of what happens.
 var first = []func(*builder) error{
+	(*builder).landlockRules,
 	(*builder).identity,
+	(*builder).idMappedMounts,
 	(*builder).prelude,
 }
 
@@ -175,6 +190,7 @@ var then = []func(*builder) error{
 	(*builder).takeFilter,
 	(*builder).strays,
 	(*builder).oomScore,
+	(*builder).labels,
 	(*builder).join,
 	(*builder).enterTime,
 	(*builder).ownCgroup,
@@ -193,6 +209,7 @@ var then = []func(*builder) error{
 	(*builder).hooks,
 	(*builder).pivot,
 
+	(*builder).landlock,
 	(*builder).limits,
 	(*builder).attributes,
 	(*builder).shareFailure,
@@ -217,6 +234,9 @@ type builder struct {
 	entered *Enter                              // of an exec plan
 	shared  map[specs.LinuxNamespaceType]string // namespaces to join, by path
 	created map[specs.LinuxNamespaceType]bool
+
+	landlocked   *landlock.Ruleset // of the annotation, or nil
+	landlockMust bool
 
 	rootfs  *birth.Data // descriptor of the root filesystem's root
 	command *birth.Data // address of the path to execute

@@ -15,7 +15,7 @@ import (
 
 // cwdExists makes the working directory where it is missing.
 func (b *builder) cwdExists() error {
-	if cwd := b.spec.Process.Cwd; path.Clean(cwd) != "/" {
+	if cwd := b.spec.Process.Cwd; path.Clean(cwd) != "/" && b.shared[specs.MountNamespace] == "" {
 		b.open(&place{label: "make the working directory " + cwd, path: cwd, make: b.makeDir})
 	}
 	return nil

@@ -20,6 +20,9 @@ func (b *builder) masked() error {
 		b.isDir(label, fd).OnErr(file, unix.ENOTDIR)
 		context, mount := birth.Cell("tmpfs"), birth.Cell("mount")
 		b.do(label, birth.Fsopen, birth.Str("tmpfs"), birth.Int(unix.FSOPEN_CLOEXEC)).Into(context)
+		if l := b.spec.Linux.MountLabel; l != "" {
+			b.do(label, birth.Fsconfig, birth.Load(context), birth.Int(unix.FSCONFIG_SET_STRING), birth.Str("context"), birth.Str(l), birth.Int(0))
+		}
 		b.do(label, birth.Fsconfig, birth.Load(context), birth.Int(unix.FSCONFIG_CMD_CREATE), birth.Null(), birth.Null(), birth.Int(0))
 		b.do(label, birth.Fsmount, birth.Load(context), birth.Int(unix.FSMOUNT_CLOEXEC), birth.Int(unix.MOUNT_ATTR_RDONLY)).Into(mount)
 		b.attach(label, mount, fd)

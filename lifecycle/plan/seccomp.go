@@ -79,9 +79,10 @@ func (b *builder) takeFilter() (err error) {
 }
 
 // enterTime enters a new time namespace now and not at execve: from outside of
-// it no thread can be made (clone(2), EINVAL).
+// it no thread can be made (clone(2), EINVAL). Where a user namespace is joined
+// the process was forked into it.
 func (b *builder) enterTime() error {
-	if b.plan.filter == nil || !b.plan.filter.Notify || !b.created[specs.TimeNamespace] {
+	if b.plan.filter == nil || !b.plan.filter.Notify || !b.created[specs.TimeNamespace] || b.shared[specs.UserNamespace] != "" {
 		return nil
 	}
 	const label = "enter the time namespace"

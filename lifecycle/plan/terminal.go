@@ -5,6 +5,7 @@ import (
 
 	"airplant/internal/birth"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -41,7 +42,7 @@ func (b *builder) terminal() error {
 // console binds the terminal on /dev/console, where there is a /dev of the
 // container's own.
 func (b *builder) console(slave *birth.Data) {
-	if b.entered != nil || b.boundDev() {
+	if b.entered != nil || b.boundDev() || b.shared[specs.MountNamespace] != "" {
 		return
 	}
 	const label = "bind the terminal on /dev/console"

@@ -49,6 +49,28 @@ func TestWrongConfigurations(t *testing.T) {
 		`option "gid=4294967296"`:         mount(specs.Mount{Destination: "/x", Type: "tmpfs", Options: []string{"gid=4294967296"}}),
 		"has no meaning for a bind mount": mount(specs.Mount{Destination: "/x", Source: "/y", Type: "bind", Options: []string{"mode=700"}}),
 
+		`process.apparmorProfile "x": AppArmor is not`: func(s *specs.Spec) { s.Process.ApparmorProfile = "x" },
+		`process.selinuxLabel "x": SELinux is not`:     func(s *specs.Spec) { s.Process.SelinuxLabel = "x" },
+		`linux.mountLabel "x": SELinux is not`:         func(s *specs.Spec) { s.Linux.MountLabel = "x" },
+		"linux.intelRdt: the resctrl filesystem":       func(s *specs.Spec) { s.Linux.IntelRdt = &specs.LinuxIntelRdt{} },
+		"linux.netDevices: to take a device out":       func(s *specs.Spec) { s.Linux.NetDevices = map[string]specs.LinuxNetDevice{"e": {}} },
+		"linux.netDevices is set without a network": func(s *specs.Spec) {
+			without(specs.NetworkNamespace)(s)
+			s.Linux.NetDevices = map[string]specs.LinuxNetDevice{"e": {}}
+		},
+		"uidMappings: a mount with other ids takes": mount(specs.Mount{Destination: "/x", Source: "/y", Type: "bind", UIDMappings: []specs.LinuxIDMapping{{Size: 1}}}),
+		"mount /g: uidMappings: a mount with":       mount(specs.Mount{Destination: "/g", Source: "/y", Type: "bind", GIDMappings: []specs.LinuxIDMapping{{Size: 1}}}),
+		`"idmap": a mount with other ids takes`:     mount(specs.Mount{Destination: "/x", Source: "/y", Type: "bind", Options: []string{"bind", "idmap"}}),
+		`"idmap": only a bind mount`:                mount(specs.Mount{Destination: "/x", Type: "tmpfs", Options: []string{"ridmap"}}),
+		`"tmpcopyup" is for a tmpfs`:                mount(specs.Mount{Destination: "/x", Source: "/y", Type: "bind", Options: []string{"tmpcopyup"}}),
+		"are for bind mounts":                       mount(specs.Mount{Destination: "/x", Type: "tmpfs", Options: []string{"copy-symlink"}}),
+		`"remount" only changes`:                    mount(specs.Mount{Destination: "/x", Type: "tmpfs", Options: []string{"remount", "tmpcopyup"}}),
+		"mounts: the container joins a mount":       joining("/run/ns", specs.MountNamespace),
+		"only the clocks monotonic and boottime": func(s *specs.Spec) {
+			withTime(s)
+			s.Linux.TimeOffsets["realtime"] = specs.LinuxTimeOffset{Secs: 1}
+		},
+
 		"unknown type \"RLIMIT_FUN\"":      func(s *specs.Spec) { s.Process.Rlimits[0].Type = "RLIMIT_FUN" },
 		"linux.rootfsPropagation":          func(s *specs.Spec) { s.Linux.RootfsPropagation = "never" },
 		"/dev/x: bad type":                 device("/dev/x", "z"),
@@ -167,6 +189,32 @@ func TestWhoWritesTheMaps(t *testing.T) {
 		p, err := plan.New(c.spec, c.host, bundle(plan.Options{}))
 		if err != nil || p.MapBy != c.want {
 			t.Errorf("by %q, want %q (%v)", p.MapBy, c.want, err)
+		}
+	}
+}
+
+// TestJoinedMountNamespace: what would change the mounts of others is refused
+// by name, one after the other.
+func TestJoinedMountNamespace(t *testing.T) {
+	bare := func() *specs.Spec {
+		s := with(oneID(), joining("/run/ns", specs.MountNamespace, specs.UserNamespace))
+		s.Mounts, s.Root.Readonly, s.Linux.MaskedPaths, s.Linux.ReadonlyPaths = nil, false, nil, nil
+		return s
+	}
+	if err := refuse(bare(), user()); err != nil {
+		t.Errorf("nothing to mount: %v", err)
+	}
+	for want, change := range map[string]func(*specs.Spec){
+		"mounts: ":                  mount(specs.Mount{Destination: "/x", Type: "tmpfs"}),
+		"root.readonly: ":           func(s *specs.Spec) { s.Root.Readonly = true },
+		"linux.maskedPaths: ":       func(s *specs.Spec) { s.Linux.MaskedPaths = []string{"/x"} },
+		"linux.readonlyPaths: ":     func(s *specs.Spec) { s.Linux.ReadonlyPaths = []string{"/x"} },
+		"linux.devices: ":           device("/dev/x", "c"),
+		"linux.rootfsPropagation: ": func(s *specs.Spec) { s.Linux.RootfsPropagation = "shared" },
+		"linux.sysctl: ":            func(s *specs.Spec) { s.Linux.Sysctl = map[string]string{"net.x": "1"} },
+	} {
+		if err := refuse(with(bare(), change), user()); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
 		}
 	}
 }

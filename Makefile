@@ -20,7 +20,8 @@ RUN  ?= run hello
 .PHONY: build
 build: ## one static file, bin/airplant, and the link bin/airplant-oci
 	@mkdir -p bin
-	$(GO) build $(BUILDFLAGS) -o cmd/airplant/airplant-pull.bin ./cmd/airplant-pull
+	$(GO) build $(BUILDFLAGS) -o bin/airplant-pull ./cmd/airplant-pull
+	@$(GO) run -buildvcs=false ./internal/pack bin/airplant-pull cmd/airplant/airplant-pull.bin && rm bin/airplant-pull
 	$(GO) build $(BUILDFLAGS) -tags embedpull -o bin/airplant ./cmd/airplant
 	@ln -sfn airplant bin/airplant-oci
 

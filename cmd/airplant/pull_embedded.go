@@ -14,14 +14,16 @@ import (
 	"airplant/internal/table"
 
 	"github.com/go-json-experiment/json"
+	"github.com/klauspost/compress/s2"
+	"golang.org/x/sys/unix"
 )
 
-// pullProgram is cmd/airplant-pull, which `make build` builds first. It is apart
-// for its package initialisation, which only a pull should pay for. A string is
-// among what is only read, so it is never copied to memory of our own.
+// pullProgram is cmd/airplant-pull, which `make build` builds and packs first. It
+// is apart for its package initialisation, which only a pull should pay for. It
+// is never written, so that its pages stay those of the file.
 //
 //go:embed airplant-pull.bin
-var pullProgram string
+var pullProgram []byte
 
 // pullInWorker pulls in namespace P, by the program that this one carries.
 func (e *env) pullInWorker(request string) error { return e.errand("pull", request) }
@@ -42,13 +44,33 @@ func carried() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err = f.WriteString(pullProgram); err == nil {
+	if err = unpack(f); err == nil {
 		err = birth.Seal(f)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// unpack writes the program right into the file's pages.
+func unpack(f *os.File) error {
+	size, err := s2.DecodedLen(pullProgram)
+	if err == nil {
+		err = f.Truncate(int64(size))
+	}
+	if err != nil {
+		return fmt.Errorf("unpack the carried program: %w", err)
+	}
+	pages, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("map the carried program: %w", err)
+	}
+	_, err = s2.Decode(pages, pullProgram)
+	if err != nil {
+		err = fmt.Errorf("unpack the carried program: %w", err)
+	}
+	return errors.Join(err, unix.Munmap(pages))
 }
 
 // print prints a table by its template.

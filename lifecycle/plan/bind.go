@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
+	"slices"
 
 	"airplant/internal/birth"
 
@@ -23,7 +24,7 @@ func (b *builder) bind(n int, m *specs.Mount, o *mountOptions) {
 	if o.copyLink {
 		b.copyLink(label, source, m.Destination, copied)
 	}
-	for _, s := range o.super {
+	for _, s := range slices.Concat(o.super, o.data) {
 		b.plan.note(fmt.Sprintf("mount %s: option %q belongs to the file system and changes nothing in a bind mount", m.Destination, s))
 	}
 	tree := b.bound(n, label, source, o)

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"strconv"
+	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -116,11 +117,19 @@ func parseOptions(m *specs.Mount) (mountOptions, error) {
 	return o, o.agree(m)
 }
 
+// words are the options for the file system without a value. With a bind mount
+// they are refused, because one may be meant to restrict. A value, as in
+// mode=755, means the file system without doubt: the kernel passes it over
+// (mount(2), MS_BIND), as engines' users are used to, and bind says so.
+func (o *mountOptions) words() []string {
+	return slices.DeleteFunc(slices.Clone(o.data), func(opt string) bool { return strings.Contains(opt, "=") })
+}
+
 // agree refuses options that mean nothing together.
 func (o *mountOptions) agree(m *specs.Mount) error {
 	switch {
-	case o.bind && !o.remount && len(o.data) > 0:
-		return fmt.Errorf("option %q has no meaning for a bind mount", o.data[0])
+	case o.bind && !o.remount && len(o.words()) > 0:
+		return fmt.Errorf("option %q has no meaning for a bind mount", o.words()[0])
 	case o.copyUp && (m.Type != "tmpfs" || o.bind):
 		return fmt.Errorf("option \"tmpcopyup\" is for a tmpfs")
 	case !o.bind && (o.copyLink || o.linkSource):

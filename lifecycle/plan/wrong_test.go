@@ -47,7 +47,7 @@ func TestWrongConfigurations(t *testing.T) {
 		`"gid=5": the id is not mapped`:   mount(specs.Mount{Destination: "/x", Type: "tmpfs", Options: []string{"gid=5"}}),
 		`option "uid=-1"`:                 mount(specs.Mount{Destination: "/x", Type: "tmpfs", Options: []string{"uid=-1"}}),
 		`option "gid=4294967296"`:         mount(specs.Mount{Destination: "/x", Type: "tmpfs", Options: []string{"gid=4294967296"}}),
-		"has no meaning for a bind mount": mount(specs.Mount{Destination: "/x", Source: "/y", Type: "bind", Options: []string{"mode=700"}}),
+		"has no meaning for a bind mount": mount(specs.Mount{Destination: "/x", Source: "/y", Type: "bind", Options: []string{"mode=700", "readonly"}}),
 
 		`process.apparmorProfile "x": AppArmor is not`: func(s *specs.Spec) { s.Process.ApparmorProfile = "x" },
 		`process.selinuxLabel "x": SELinux is not`:     func(s *specs.Spec) { s.Process.SelinuxLabel = "x" },

@@ -15,6 +15,14 @@ import (
 // container's mounts. /run is among them: the host's sockets stay the host's.
 var own = map[string]bool{"/proc": true, "/sys": true, "/dev": true, "/run": true}
 
+// pseudo are file systems that show the kernel and hold no files: as lower
+// layers they are refused, and to containers they are not given.
+var pseudo = map[string]bool{
+	"autofs": true, "binfmt_misc": true, "bpf": true, "cgroup": true, "cgroup2": true, "configfs": true, "debugfs": true,
+	"devpts": true, "efivarfs": true, "fusectl": true, "mqueue": true, "nsfs": true, "proc": true, "pstore": true,
+	"rpc_pipefs": true, "securityfs": true, "selinuxfs": true, "sysfs": true, "tracefs": true,
+}
+
 // HostRoot takes the host's root in parts: each directory without mounts below
 // it is one overlay, and one with mounts is made anew around its entries. What
 // we cannot read is left out.
@@ -23,14 +31,16 @@ func HostRoot() ([]Part, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list mounts: %w", err)
 	}
-	points := make([]string, len(mounts))
-	for n, m := range mounts {
-		points[n] = m.Mountpoint
+	types := map[string]string{}
+	for _, m := range mounts {
+		types[m.Mountpoint] = m.FSType // the last one covers the others
 	}
-	return parts("/", points)
+	return parts("/", types)
 }
 
-func parts(dir string, mounts []string) (list []Part, err error) {
+// parts lists what is in a directory; mounts are the file systems by their
+// mount points.
+func parts(dir string, mounts map[string]string) (list []Part, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -49,7 +59,7 @@ func parts(dir string, mounts []string) (list []Part, err error) {
 			}
 		case !e.IsDir():
 			continue
-		case own[path]:
+		case own[path], pseudo[mounts[path]]:
 			p.Mode = 0o755
 		case !mountsBelow(path, mounts):
 			p.Overlay = unix.Access(path, unix.R_OK|unix.X_OK) == nil
@@ -66,8 +76,8 @@ func parts(dir string, mounts []string) (list []Part, err error) {
 	return list, nil
 }
 
-func mountsBelow(dir string, mounts []string) bool {
-	for _, m := range mounts {
+func mountsBelow(dir string, mounts map[string]string) bool {
+	for m := range mounts {
 		if strings.HasPrefix(m, dir+"/") {
 			return true
 		}

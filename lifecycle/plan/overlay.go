@@ -63,9 +63,26 @@ func (b *builder) overlayParts(label string, o *fsfuse.Overlay) {
 		}
 		b.mkdir(label, at, p.Mode)
 		if p.Overlay {
-			b.overlayAt(label, []string{p.Path}, fmt.Sprintf("%s/upper%d", o.At, n), fmt.Sprintf("%s/work%d", o.At, n), p.Mode, at)
+			mount := b.overlayAt(label, []string{p.Path}, fmt.Sprintf("%s/upper%d", o.At, n), fmt.Sprintf("%s/work%d", o.At, n), p.Mode, at)
+			b.orReadonly(mount, label, p.Path, at)
 		}
 	}
+}
+
+// orReadonly shows a directory as it is, read-only, where its file system
+// cannot be a lower layer: those that compare names in their own way, as FAT
+// does, are refused (ovl_dentry_weird in the kernel's fs/overlayfs/util.c).
+func (b *builder) orReadonly(mount *birth.Instr, label, dir, at string) {
+	refused, done := &birth.Mark{}, &birth.Mark{}
+	mount.OnErr(refused, unix.EINVAL)
+	b.plan.Main.Goto(label, done)
+	b.here(refused)
+	b.plan.Notice(dir + " is read-only: its file system cannot be a layer of an overlay")
+	label += " (read-only)"
+	tree := b.cloneTree(label, birth.Int(unix.AT_FDCWD), dir, 0)
+	b.setattr(label, tree, 0, unix.MOUNT_ATTR_RDONLY, 0, 0)
+	b.do(label, birth.MoveMount, birth.Load(tree), birth.Str(""), birth.Int(unix.AT_FDCWD), birth.Str(at), birth.Int(unix.MOVE_MOUNT_F_EMPTY_PATH))
+	b.here(done)
 }
 
 func (b *builder) mountTmpfs(label, at string) {
@@ -83,7 +100,7 @@ func (b *builder) mkdir(label, dir string, mode uint32) {
 
 // overlayAt mounts one overlay. The upper directory's mode is what the merged
 // root shows.
-func (b *builder) overlayAt(label string, lower []string, upper, work string, mode uint32, at string) {
+func (b *builder) overlayAt(label string, lower []string, upper, work string, mode uint32, at string) *birth.Instr {
 	b.mkdir(label, upper, mode)
 	b.mkdir(label, work, 0o755)
 	var names []string
@@ -98,5 +115,5 @@ func (b *builder) overlayAt(label string, lower []string, upper, work string, mo
 	if b.created[specs.UserNamespace] || !b.host.Initial {
 		data += ",userxattr"
 	}
-	b.do(label, birth.Mount, birth.Str("overlay"), birth.Str(at), birth.Str("overlay"), birth.Int(0), birth.Str(data))
+	return b.do(label, birth.Mount, birth.Str("overlay"), birth.Str(at), birth.Str("overlay"), birth.Int(0), birth.Str(data))
 }

@@ -39,6 +39,9 @@ type group struct {
 // version 1 a group would only cost time, and a scope costs more than all the
 // rest of a container.
 func (r *Runtime) planGroup(id string, spec *specs.Spec) (*group, error) {
+	if spec.Linux == nil || spec.Process == nil {
+		return nil, nil // no container comes of it: see [plan.Check]
+	}
 	h, err := host()
 	if err != nil {
 		return nil, err

@@ -51,9 +51,9 @@ var layers = []layer{
 	{"internal/table", 0},
 }
 
-// testOnly are the trees that the program must not contain, and that only
-// tests and each other may import.
-var testOnly = []string{"internal/archtest", "internal/bench", "internal/conformance", "internal/testenv"}
+// testOnly are the trees that the program must not contain: only tests and each
+// other may import them, or the build runs them.
+var testOnly = []string{"internal/archtest", "internal/bench", "internal/conformance", "internal/pack", "internal/testenv"}
 
 // ownedBy are foreign modules that one tree of ours alone may import.
 var ownedBy = map[string]string{"gvisor.dev/gvisor": "netns/slirp"}

@@ -52,7 +52,7 @@ type newborn struct {
 
 // close closes the descriptors; the process lives on.
 func (b *newborn) close() error {
-	err := errors.Join(b.reports.Close(), b.child.PidFD.Close(), b.child.Free(), b.closeMore())
+	err := errors.Join(b.child.PidFD.Close(), b.child.Free(), b.closeMore())
 	if b.group != nil && b.group.made != nil {
 		err = errors.Join(err, b.group.made.Close())
 	}
@@ -62,7 +62,7 @@ func (b *newborn) close() error {
 // closeMore closes the descriptors that not every process has.
 func (b *newborn) closeMore() error {
 	var errs []error
-	for _, f := range []*os.File{b.console, b.failure, b.agent} {
+	for _, f := range []*os.File{b.reports, b.console, b.failure, b.agent} {
 		if f != nil {
 			errs = append(errs, f.Close())
 		}
@@ -350,9 +350,6 @@ func (b *newborn) discard(pidFile string) error {
 		}
 		_, err := b.child.Wait()
 		errs = append(errs, err, b.child.PidFD.Close(), b.child.Free())
-	}
-	if b.reports != nil {
-		errs = append(errs, b.reports.Close())
 	}
 	errs = append(errs, b.closeMore())
 	if pidFile != "" {

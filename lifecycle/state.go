@@ -280,7 +280,7 @@ func (c *container) remove() error {
 	if err := errors.Join(endRest(&c.Record), removeGroup(&c.Record), c.Rdt.Remove()); err != nil {
 		return errors.Join(err, c.close())
 	}
-	for _, name := range []string{startSocket, filterFile, failureFile, makingFile, makingFile + ".new", stateFile, stateFile + ".new"} {
+	for _, name := range []string{startSocket, criuRoot, filterFile, failureFile, makingFile, makingFile + ".new", stateFile, stateFile + ".new"} {
 		if err := os.Remove(filepath.Join(c.path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return errors.Join(err, c.close())
 		}

@@ -26,7 +26,7 @@ type ociGlobals struct {
 	Debug         bool   `help:"Also log what was asked and how it ended."`
 	SystemdCgroup bool   `help:"Let systemd make cgroups; --cgroup-manager=systemd."`
 	CgroupManager string `help:"Who makes cgroups: cgroupfs, systemd or disabled." placeholder:"NAME"`
-	Criu          string `hidden:""`
+	Criu          string `help:"The CRIU program, for checkpoint and restore." default:"criu" placeholder:"FILE"`
 	Version       bool   `help:"Print the version." short:"v"`
 }
 
@@ -43,6 +43,8 @@ func ociFace(g *ociGlobals) *face {
 			{"state", "Print the state of a container.", func() any { return &ociState{} }},
 			{"kill", "Send a signal to a container.", func() any { return &ociKill{} }},
 			{"delete", "Remove a container.", func() any { return &ociDelete{} }},
+			{"checkpoint", "Write a running container to files (root only).", func() any { return &ociCheckpoint{} }},
+			{"restore", "Make a container of what checkpoint has written (root only).", func() any { return &ociRestore{} }},
 			{"pause", "Stop all processes of a container.", func() any { return &ociPause{} }},
 			{"resume", "Let a paused container go on.", func() any { return &ociResume{} }},
 			{"ps", "List the processes of a container.", func() any { return &ociPs{} }},

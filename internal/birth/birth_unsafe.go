@@ -114,6 +114,9 @@ func Fork(p *Program, in Inputs, cloneFlags uint64, opts Options) (_ *Child, err
 // Free unmaps the prelude. It may be called once the main section has been
 // heard of, or the process has been waited for.
 func (c *Child) Free() error {
+	if c.memory == nil {
+		return nil
+	}
 	err := unix.Munmap(c.memory)
 	c.memory = nil
 	return err

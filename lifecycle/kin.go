@@ -29,6 +29,7 @@ type kin struct {
 
 // kinOf reads the mark of a container by its first process, which lives.
 func kinOf(pid int) kin {
+	awaitVisible(pid)
 	k := kin{Mount: namespaceID(pid, "mnt"), User: namespaceID(pid, "user")}
 	ours, err := os.Readlink("/proc/self/ns/user")
 	theirs, err2 := os.Readlink(fmt.Sprintf("/proc/%d/ns/user", pid))
@@ -36,6 +37,21 @@ func kinOf(pid int) kin {
 		k.User = 0 // it is everybody's
 	}
 	return k
+}
+
+// awaitVisible waits until we may look at a process that has just been made.
+// Where its prelude changes ids, as for keep-id, nobody may until its execveat,
+// for it shares our memory, which is not dumpable then (ptrace(2)).
+func awaitVisible(pid int) {
+	for start := time.Now(); time.Since(start) < time.Second; time.Sleep(100 * time.Microsecond) {
+		fd, err := unix.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err == nil {
+			unix.Close(fd)
+		}
+		if !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EPERM) {
+			return
+		}
+	}
 }
 
 // namespaceID is 0 for a process that is gone, or that we may not look at.

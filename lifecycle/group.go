@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -34,6 +36,14 @@ type group struct {
 	made *cgroup.Group
 }
 
+// groupID names a container's cgroup among those of all runtimes of the host:
+// another root folder may have a container of the same ID.
+func (r *Runtime) groupID(id string) string {
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(filepath.Join(r.Root, id))) // it cannot fail
+	return fmt.Sprintf("%.200s-%08x", id, sum.Sum32())
+}
+
 // planGroup decides about a container's cgroup and touches nothing. It is nil
 // for a container that has none, because none was asked for: on a host of
 // version 1 a group would only cost time, and a scope costs more than all the
@@ -56,7 +66,7 @@ func (r *Runtime) planGroup(id string, spec *specs.Spec) (*group, error) {
 	if !asked && (r.Cgroups == cgroup.Disabled || !h.Unified && ownPIDs(spec)) {
 		return nil, nil
 	}
-	request := cgroup.Request{ID: id, Path: spec.Linux.CgroupsPath, Manager: r.Cgroups}
+	request := cgroup.Request{ID: r.groupID(id), Path: spec.Linux.CgroupsPath, Manager: r.Cgroups}
 	found, err := cgroup.Look(r.caller(h), request)
 	if err != nil {
 		return nil, fmt.Errorf("look at cgroups: %w", err)

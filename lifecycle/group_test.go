@@ -89,11 +89,12 @@ func TestCgroup(t *testing.T) {
 	}
 	b.save()
 	b.must("create", "--bundle", b.dir, "c")
-	group := filepath.Join(dir, "airplant-c")
 	pid := b.status().Pid
-	if got := cgroupOf(t, pid); filepath.Base(got) != "airplant-c" {
-		t.Errorf("created in %q", got)
+	name := filepath.Base(cgroupOf(t, pid))
+	if !strings.HasPrefix(name, "airplant-c-") {
+		t.Errorf("created in %q", name)
 	}
+	group := filepath.Join(dir, name)
 	b.must("start", "c")
 	b.await("the container's own group", func() bool {
 		_, err := os.Stat(filepath.Join(group, "below"))

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
@@ -13,14 +14,14 @@ import (
 
 // own are directories that a container has of its own: they are empty, for the
 // container's mounts. /run is among them: the host's sockets stay the host's.
-var own = map[string]bool{"/proc": true, "/sys": true, "/dev": true, "/run": true}
+var own = []string{"/proc", "/sys", "/dev", "/run"}
 
 // pseudo are file systems that show the kernel and hold no files: as lower
 // layers they are refused, and to containers they are not given.
-var pseudo = map[string]bool{
-	"autofs": true, "binfmt_misc": true, "bpf": true, "cgroup": true, "cgroup2": true, "configfs": true, "debugfs": true,
-	"devpts": true, "efivarfs": true, "fusectl": true, "mqueue": true, "nsfs": true, "proc": true, "pstore": true,
-	"rpc_pipefs": true, "securityfs": true, "selinuxfs": true, "sysfs": true, "tracefs": true,
+var pseudo = []string{
+	"autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs",
+	"devpts", "efivarfs", "fusectl", "mqueue", "nsfs", "proc", "pstore",
+	"rpc_pipefs", "securityfs", "selinuxfs", "sysfs", "tracefs",
 }
 
 // HostRoot takes the host's root in parts: each directory without mounts below
@@ -59,7 +60,7 @@ func parts(dir string, mounts map[string]string) (list []Part, err error) {
 			}
 		case !e.IsDir():
 			continue
-		case own[path], pseudo[mounts[path]]:
+		case slices.Contains(own, path), slices.Contains(pseudo, mounts[path]):
 			p.Mode = 0o755
 		case !mountsBelow(path, mounts):
 			p.Overlay = unix.Access(path, unix.R_OK|unix.X_OK) == nil

@@ -46,6 +46,7 @@ var layers = []layer{
 	{"netns", 30},
 	{"userns", 20},
 	{"internal/birth", 10},
+	{"internal/lookup", 0},
 	{"internal/nofile", 0},
 	{"internal/sys", 0},
 	{"internal/table", 0},

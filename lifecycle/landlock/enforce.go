@@ -67,7 +67,7 @@ func Enforce(r *Rules, abi int) (Ruleset, []string) {
 		if abi < abiScope {
 			miss("the scope " + s + ", which takes Linux 6.12")
 		} else {
-			set.Scoped |= scopes[s]
+			set.Scoped |= scopes.Get(s)
 		}
 	}
 	return set, missing
@@ -94,7 +94,7 @@ func (s *Ruleset) paths(r *Rules) {
 	for _, rule := range r.FS {
 		var access uint64
 		for _, letter := range rule.Access {
-			access |= accesses[letter] & s.FS
+			access |= accesses.Get(letter) & s.FS
 		}
 		for _, p := range rule.Paths {
 			if access != 0 {

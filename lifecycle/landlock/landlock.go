@@ -20,6 +20,8 @@ import (
 	"path"
 	"strings"
 
+	"airplant/internal/lookup"
+
 	"github.com/go-json-experiment/json"
 	"golang.org/x/sys/unix"
 )
@@ -49,23 +51,23 @@ type PathRule struct {
 }
 
 // Rights of the kernel's interface, by letter.
-var accesses = map[rune]uint64{
-	'r': unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_READ_DIR,
-	'x': unix.LANDLOCK_ACCESS_FS_EXECUTE,
-	'w': unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_TRUNCATE | unix.LANDLOCK_ACCESS_FS_REFER |
+var accesses = lookup.Table[rune, uint64]{
+	{'r', unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_READ_DIR},
+	{'x', unix.LANDLOCK_ACCESS_FS_EXECUTE},
+	{'w', unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_TRUNCATE | unix.LANDLOCK_ACCESS_FS_REFER |
 		unix.LANDLOCK_ACCESS_FS_REMOVE_DIR | unix.LANDLOCK_ACCESS_FS_REMOVE_FILE |
 		unix.LANDLOCK_ACCESS_FS_MAKE_CHAR | unix.LANDLOCK_ACCESS_FS_MAKE_DIR | unix.LANDLOCK_ACCESS_FS_MAKE_REG | unix.LANDLOCK_ACCESS_FS_MAKE_SOCK |
-		unix.LANDLOCK_ACCESS_FS_MAKE_FIFO | unix.LANDLOCK_ACCESS_FS_MAKE_BLOCK | unix.LANDLOCK_ACCESS_FS_MAKE_SYM,
-	'd': unix.LANDLOCK_ACCESS_FS_IOCTL_DEV,
+		unix.LANDLOCK_ACCESS_FS_MAKE_FIFO | unix.LANDLOCK_ACCESS_FS_MAKE_BLOCK | unix.LANDLOCK_ACCESS_FS_MAKE_SYM},
+	{'d', unix.LANDLOCK_ACCESS_FS_IOCTL_DEV},
 }
 
 // fileAccess are the rights that a rule for a file may have.
 const fileAccess = unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_READ_FILE |
 	unix.LANDLOCK_ACCESS_FS_TRUNCATE | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
 
-var scopes = map[string]uint64{
-	"abstract-unix-socket": unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET,
-	"signal":               unix.LANDLOCK_SCOPE_SIGNAL,
+var scopes = lookup.Table[string, uint64]{
+	{"abstract-unix-socket", unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET},
+	{"signal", unix.LANDLOCK_SCOPE_SIGNAL},
 }
 
 // Parse reads the annotation, which must have nothing that is not known: what
@@ -95,13 +97,13 @@ func (r *Rules) check() error {
 			}
 		}
 		for _, letter := range rule.Access {
-			if accesses[letter] == 0 {
+			if !accesses.Has(letter) {
 				return fmt.Errorf("access %q: %q is none of r, w, x and d", rule.Access, letter)
 			}
 		}
 	}
 	for _, s := range r.Scope {
-		if scopes[s] == 0 {
+		if !scopes.Has(s) {
 			return fmt.Errorf("scope %q is neither abstract-unix-socket nor signal", s)
 		}
 	}

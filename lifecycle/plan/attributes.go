@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"airplant/internal/birth"
+	"airplant/internal/lookup"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -14,30 +15,30 @@ import (
 
 // Values of the fields that the kernel takes as numbers.
 var (
-	personalities = map[specs.LinuxPersonalityDomain]int{
-		specs.PerLinux: 0, specs.PerLinux32: 8, // <sys/personality.h>
+	personalities = lookup.Table[specs.LinuxPersonalityDomain, int]{
+		{specs.PerLinux, 0}, {specs.PerLinux32, 8}, // <sys/personality.h>
 	}
-	ioClasses = map[specs.IOPriorityClass]int{
-		specs.IOPRIO_CLASS_RT: 1, specs.IOPRIO_CLASS_BE: 2, specs.IOPRIO_CLASS_IDLE: 3, // ioprio_set(2)
+	ioClasses = lookup.Table[specs.IOPriorityClass, int]{
+		{specs.IOPRIO_CLASS_RT, 1}, {specs.IOPRIO_CLASS_BE, 2}, {specs.IOPRIO_CLASS_IDLE, 3}, // ioprio_set(2)
 	}
-	schedulers = map[specs.LinuxSchedulerPolicy]uint32{
-		specs.SchedOther: unix.SCHED_NORMAL, specs.SchedFIFO: unix.SCHED_FIFO, specs.SchedRR: unix.SCHED_RR, specs.SchedBatch: unix.SCHED_BATCH,
-		specs.SchedISO: 4, specs.SchedIdle: unix.SCHED_IDLE, specs.SchedDeadline: unix.SCHED_DEADLINE,
+	schedulers = lookup.Table[specs.LinuxSchedulerPolicy, uint32]{
+		{specs.SchedOther, unix.SCHED_NORMAL}, {specs.SchedFIFO, unix.SCHED_FIFO}, {specs.SchedRR, unix.SCHED_RR}, {specs.SchedBatch, unix.SCHED_BATCH},
+		{specs.SchedISO, 4}, {specs.SchedIdle, unix.SCHED_IDLE}, {specs.SchedDeadline, unix.SCHED_DEADLINE},
 	}
-	schedulerFlags = map[specs.LinuxSchedulerFlag]uint64{
-		specs.SchedFlagResetOnFork: unix.SCHED_FLAG_RESET_ON_FORK, specs.SchedFlagReclaim: unix.SCHED_FLAG_RECLAIM,
-		specs.SchedFlagDLOverrun: unix.SCHED_FLAG_DL_OVERRUN, specs.SchedFlagKeepPolicy: unix.SCHED_FLAG_KEEP_POLICY,
-		specs.SchedFlagKeepParams: unix.SCHED_FLAG_KEEP_PARAMS, specs.SchedFlagUtilClampMin: unix.SCHED_FLAG_UTIL_CLAMP_MIN,
-		specs.SchedFlagUtilClampMax: unix.SCHED_FLAG_UTIL_CLAMP_MAX,
+	schedulerFlags = lookup.Table[specs.LinuxSchedulerFlag, uint64]{
+		{specs.SchedFlagResetOnFork, unix.SCHED_FLAG_RESET_ON_FORK}, {specs.SchedFlagReclaim, unix.SCHED_FLAG_RECLAIM},
+		{specs.SchedFlagDLOverrun, unix.SCHED_FLAG_DL_OVERRUN}, {specs.SchedFlagKeepPolicy, unix.SCHED_FLAG_KEEP_POLICY},
+		{specs.SchedFlagKeepParams, unix.SCHED_FLAG_KEEP_PARAMS}, {specs.SchedFlagUtilClampMin, unix.SCHED_FLAG_UTIL_CLAMP_MIN},
+		{specs.SchedFlagUtilClampMax, unix.SCHED_FLAG_UTIL_CLAMP_MAX},
 	}
-	memoryPolicies = map[specs.MemoryPolicyModeType]int{
-		specs.MpolDefault: unix.MPOL_DEFAULT, specs.MpolBind: unix.MPOL_BIND, specs.MpolInterleave: unix.MPOL_INTERLEAVE,
-		specs.MpolWeightedInterleave: unix.MPOL_WEIGHTED_INTERLEAVE, specs.MpolPreferred: unix.MPOL_PREFERRED,
-		specs.MpolPreferredMany: unix.MPOL_PREFERRED_MANY, specs.MpolLocal: unix.MPOL_LOCAL,
+	memoryPolicies = lookup.Table[specs.MemoryPolicyModeType, int]{
+		{specs.MpolDefault, unix.MPOL_DEFAULT}, {specs.MpolBind, unix.MPOL_BIND}, {specs.MpolInterleave, unix.MPOL_INTERLEAVE},
+		{specs.MpolWeightedInterleave, unix.MPOL_WEIGHTED_INTERLEAVE}, {specs.MpolPreferred, unix.MPOL_PREFERRED},
+		{specs.MpolPreferredMany, unix.MPOL_PREFERRED_MANY}, {specs.MpolLocal, unix.MPOL_LOCAL},
 	}
-	memoryPolicyFlags = map[specs.MemoryPolicyFlagType]int{
-		specs.MpolFNumaBalancing: unix.MPOL_F_NUMA_BALANCING,
-		specs.MpolFRelativeNodes: unix.MPOL_F_RELATIVE_NODES, specs.MpolFStaticNodes: unix.MPOL_F_STATIC_NODES,
+	memoryPolicyFlags = lookup.Table[specs.MemoryPolicyFlagType, int]{
+		{specs.MpolFNumaBalancing, unix.MPOL_F_NUMA_BALANCING},
+		{specs.MpolFRelativeNodes, unix.MPOL_F_RELATIVE_NODES}, {specs.MpolFStaticNodes, unix.MPOL_F_STATIC_NODES},
 	}
 )
 
@@ -47,14 +48,14 @@ var (
 func (b *builder) attributes() error {
 	p, l := b.spec.Process, b.spec.Linux
 	if l.Personality != nil {
-		b.do("set linux.personality", birth.Personality, birth.Int(personalities[l.Personality.Domain]))
+		b.do("set linux.personality", birth.Personality, birth.Int(personalities.Get(l.Personality.Domain)))
 	}
 	if l.MemoryPolicy != nil {
 		b.memoryPolicy(l.MemoryPolicy)
 	}
 	if io := p.IOPriority; io != nil {
 		const process = 1 // IOPRIO_WHO_PROCESS
-		b.do("set process.ioPriority", birth.IoprioSet, birth.Int(process), birth.Int(0), birth.Int(ioClasses[io.Class]<<13|io.Priority))
+		b.do("set process.ioPriority", birth.IoprioSet, birth.Int(process), birth.Int(0), birth.Int(ioClasses.Get(io.Class)<<13|io.Priority))
 	}
 	if p.Scheduler != nil {
 		b.do("set process.scheduler", birth.SchedSetattr, birth.Int(0), birth.Ptr(schedulerAttr(p.Scheduler)), birth.Int(0))
@@ -83,11 +84,11 @@ func InitialCPUs(p *specs.Process) ([]byte, error) {
 func schedulerAttr(s *specs.Scheduler) *birth.Data {
 	var flags uint64
 	for _, f := range s.Flags {
-		flags |= schedulerFlags[f]
+		flags |= schedulerFlags.Get(f)
 	}
 	const size = 56
 	d := binary.LittleEndian.AppendUint32(nil, size)
-	d = binary.LittleEndian.AppendUint32(d, schedulers[s.Policy])
+	d = binary.LittleEndian.AppendUint32(d, schedulers.Get(s.Policy))
 	d = binary.LittleEndian.AppendUint64(d, flags)
 	d = binary.LittleEndian.AppendUint32(d, uint32(s.Nice))
 	d = binary.LittleEndian.AppendUint32(d, uint32(s.Priority))
@@ -99,9 +100,9 @@ func schedulerAttr(s *specs.Scheduler) *birth.Data {
 }
 
 func (b *builder) memoryPolicy(m *specs.LinuxMemoryPolicy) {
-	mode := memoryPolicies[m.Mode]
+	mode := memoryPolicies.Get(m.Mode)
 	for _, f := range m.Flags {
-		mode |= memoryPolicyFlags[f]
+		mode |= memoryPolicyFlags.Get(f)
 	}
 	nodes, _ := bitmap(m.Nodes) // checked before
 	if m.Nodes == "" {
@@ -148,21 +149,21 @@ func bitmap(list string) ([]byte, error) {
 func checkAttributes(spec *specs.Spec, _ *Host) error {
 	p, l := spec.Process, spec.Linux
 	if x := l.Personality; x != nil {
-		if _, ok := personalities[x.Domain]; !ok || len(x.Flags) > 0 {
+		if !personalities.Has(x.Domain) || len(x.Flags) > 0 {
 			return fmt.Errorf("linux.personality: unknown domain %q, or flags", x.Domain)
 		}
 	}
 	if x := p.IOPriority; x != nil {
-		if _, ok := ioClasses[x.Class]; !ok || x.Priority < 0 || x.Priority > 7 {
+		if !ioClasses.Has(x.Class) || x.Priority < 0 || x.Priority > 7 {
 			return fmt.Errorf("process.ioPriority: class %q with priority %d", x.Class, x.Priority)
 		}
 	}
 	if x := p.Scheduler; x != nil {
-		if _, ok := schedulers[x.Policy]; !ok {
+		if !schedulers.Has(x.Policy) {
 			return fmt.Errorf("process.scheduler: unknown policy %q", x.Policy)
 		}
 		for _, f := range x.Flags {
-			if _, ok := schedulerFlags[f]; !ok {
+			if !schedulerFlags.Has(f) {
 				return fmt.Errorf("process.scheduler: unknown flag %q", f)
 			}
 		}
@@ -181,11 +182,11 @@ func checkMemoryPolicy(m *specs.LinuxMemoryPolicy) error {
 	if m == nil {
 		return nil
 	}
-	if _, ok := memoryPolicies[m.Mode]; !ok {
+	if !memoryPolicies.Has(m.Mode) {
 		return fmt.Errorf("linux.memoryPolicy: unknown mode %q", m.Mode)
 	}
 	for _, f := range m.Flags {
-		if _, ok := memoryPolicyFlags[f]; !ok {
+		if !memoryPolicyFlags.Has(f) {
 			return fmt.Errorf("linux.memoryPolicy: unknown flag %q", f)
 		}
 	}

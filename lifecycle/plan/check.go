@@ -232,11 +232,11 @@ func sysctlNamespace(name string) (specs.LinuxNamespaceType, bool) {
 
 func checkValues(spec *specs.Spec, _ *Host) error {
 	for _, l := range spec.Process.Rlimits {
-		if _, ok := rlimits[l.Type]; !ok {
+		if !rlimits.Has(l.Type) {
 			return fmt.Errorf("process.rlimits: unknown type %q", l.Type)
 		}
 	}
-	if p := spec.Linux.RootfsPropagation; p != "" && propagationOptions[p] == 0 {
+	if p := spec.Linux.RootfsPropagation; p != "" && !propagationOptions.Has(p) {
 		return fmt.Errorf("linux.rootfsPropagation: unknown value %q", p)
 	}
 	for _, d := range spec.Linux.Devices {

@@ -1,9 +1,9 @@
 package plan
 
 import (
-	"maps"
 	"slices"
 
+	"airplant/internal/lookup"
 	"airplant/lifecycle/seccomp"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -44,8 +44,8 @@ func Features() features.Features {
 
 // mountOptionNames are the options that are not the file system's.
 func mountOptionNames() []string {
-	list := slices.Concat(names(attrOptions), names(treeOptions), names(propagationOptions), names(superOptions), names(plainOptions), names(ownOptions))
-	for name := range attrOptions {
+	list := slices.Concat(names(attrOptions), names(treeOptions), names(propagationOptions), superOptions, plainOptions, names(ownOptions))
+	for _, name := range attrOptions.Keys() {
 		list = append(list, "r"+name)
 	}
 	slices.Sort(list)
@@ -53,10 +53,11 @@ func mountOptionNames() []string {
 }
 
 // names are the keys of a table, in order.
-func names[K ~string, V any](table map[K]V) []string {
+func names[K ~string, V any](table lookup.Table[K, V]) []string {
 	var list []string
-	for _, k := range slices.Sorted(maps.Keys(table)) {
+	for _, k := range table.Keys() {
 		list = append(list, string(k))
 	}
+	slices.Sort(list)
 	return list
 }

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"airplant/internal/lookup"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -34,63 +36,63 @@ type mountOptions struct {
 // name it acts on all mounts below too.
 type attrOption struct{ set, clear uint64 }
 
-var attrOptions = map[string]attrOption{
-	"ro":          {set: unix.MOUNT_ATTR_RDONLY},
-	"rw":          {clear: unix.MOUNT_ATTR_RDONLY},
-	"nosuid":      {set: unix.MOUNT_ATTR_NOSUID},
-	"suid":        {clear: unix.MOUNT_ATTR_NOSUID},
-	"nodev":       {set: unix.MOUNT_ATTR_NODEV},
-	"dev":         {clear: unix.MOUNT_ATTR_NODEV},
-	"noexec":      {set: unix.MOUNT_ATTR_NOEXEC},
-	"exec":        {clear: unix.MOUNT_ATTR_NOEXEC},
-	"nodiratime":  {set: unix.MOUNT_ATTR_NODIRATIME},
-	"diratime":    {clear: unix.MOUNT_ATTR_NODIRATIME},
-	"nosymfollow": {set: unix.MOUNT_ATTR_NOSYMFOLLOW},
-	"symfollow":   {clear: unix.MOUNT_ATTR_NOSYMFOLLOW},
-	"noatime":     {set: unix.MOUNT_ATTR_NOATIME, clear: unix.MOUNT_ATTR__ATIME},
-	"strictatime": {set: unix.MOUNT_ATTR_STRICTATIME, clear: unix.MOUNT_ATTR__ATIME},
+var attrOptions = lookup.Table[string, attrOption]{
+	{"ro", attrOption{set: unix.MOUNT_ATTR_RDONLY}},
+	{"rw", attrOption{clear: unix.MOUNT_ATTR_RDONLY}},
+	{"nosuid", attrOption{set: unix.MOUNT_ATTR_NOSUID}},
+	{"suid", attrOption{clear: unix.MOUNT_ATTR_NOSUID}},
+	{"nodev", attrOption{set: unix.MOUNT_ATTR_NODEV}},
+	{"dev", attrOption{clear: unix.MOUNT_ATTR_NODEV}},
+	{"noexec", attrOption{set: unix.MOUNT_ATTR_NOEXEC}},
+	{"exec", attrOption{clear: unix.MOUNT_ATTR_NOEXEC}},
+	{"nodiratime", attrOption{set: unix.MOUNT_ATTR_NODIRATIME}},
+	{"diratime", attrOption{clear: unix.MOUNT_ATTR_NODIRATIME}},
+	{"nosymfollow", attrOption{set: unix.MOUNT_ATTR_NOSYMFOLLOW}},
+	{"symfollow", attrOption{clear: unix.MOUNT_ATTR_NOSYMFOLLOW}},
+	{"noatime", attrOption{set: unix.MOUNT_ATTR_NOATIME, clear: unix.MOUNT_ATTR__ATIME}},
+	{"strictatime", attrOption{set: unix.MOUNT_ATTR_STRICTATIME, clear: unix.MOUNT_ATTR__ATIME}},
 }
 
 // treeOptions act on all mounts below, and have no attribute of that name.
-var treeOptions = map[string]attrOption{
-	"rrelatime":      {clear: unix.MOUNT_ATTR__ATIME},
-	"ratime":         {clear: unix.MOUNT_ATTR__ATIME},
-	"rnostrictatime": {clear: unix.MOUNT_ATTR__ATIME},
-	"rnorelatime":    {set: unix.MOUNT_ATTR_STRICTATIME, clear: unix.MOUNT_ATTR__ATIME},
+var treeOptions = lookup.Table[string, attrOption]{
+	{"rrelatime", attrOption{clear: unix.MOUNT_ATTR__ATIME}},
+	{"ratime", attrOption{clear: unix.MOUNT_ATTR__ATIME}},
+	{"rnostrictatime", attrOption{clear: unix.MOUNT_ATTR__ATIME}},
+	{"rnorelatime", attrOption{set: unix.MOUNT_ATTR_STRICTATIME, clear: unix.MOUNT_ATTR__ATIME}},
 }
 
-var propagationOptions = map[string]uint64{
-	"shared": unix.MS_SHARED, "slave": unix.MS_SLAVE, "private": unix.MS_PRIVATE, "unbindable": unix.MS_UNBINDABLE,
-	"rshared": unix.MS_REC | unix.MS_SHARED, "rslave": unix.MS_REC | unix.MS_SLAVE,
-	"rprivate": unix.MS_REC | unix.MS_PRIVATE, "runbindable": unix.MS_REC | unix.MS_UNBINDABLE,
+var propagationOptions = lookup.Table[string, uint64]{
+	{"shared", unix.MS_SHARED}, {"slave", unix.MS_SLAVE}, {"private", unix.MS_PRIVATE}, {"unbindable", unix.MS_UNBINDABLE},
+	{"rshared", unix.MS_REC | unix.MS_SHARED}, {"rslave", unix.MS_REC | unix.MS_SLAVE},
+	{"rprivate", unix.MS_REC | unix.MS_PRIVATE}, {"runbindable", unix.MS_REC | unix.MS_UNBINDABLE},
 }
 
 // superOptions are flags of the file system and not of the mount. For a bind
 // mount the kernel ignores them (mount(2)).
-var superOptions = map[string]bool{"sync": true, "dirsync": true, "lazytime": true, "mand": true}
+var superOptions = []string{"sync", "dirsync", "lazytime", "mand"}
 
 // plainOptions change nothing: they are the kernel's defaults, or mean nothing
 // to it any more. relatime stays out of attrOptions because clearing a locked
 // noatime is refused.
-var plainOptions = map[string]bool{
-	"":         true, // buildah sends one for --volume without options
-	"defaults": true, "relatime": true, "norelatime": true, "nostrictatime": true, "atime": true, "async": true, "nomand": true,
-	"nolazytime": true, "loud": true, "silent": true, "iversion": true, "noiversion": true, "acl": true, "noacl": true,
+var plainOptions = []string{
+	"", // buildah sends one for --volume without options
+	"defaults", "relatime", "norelatime", "nostrictatime", "atime", "async", "nomand",
+	"nolazytime", "loud", "silent", "iversion", "noiversion", "acl", "noacl",
 }
 
 // ownOptions are ours to do, and not the kernel's.
-var ownOptions = map[string]func(*mountOptions){
-	"bind":         func(o *mountOptions) { o.bind = true },
-	"rbind":        func(o *mountOptions) { o.bind, o.recursive = true, true },
-	"remount":      func(o *mountOptions) { o.remount = true },
-	"tmpcopyup":    func(o *mountOptions) { o.copyUp = true },
-	"copy-symlink": func(o *mountOptions) { o.copyLink = true },
-	"src-nofollow": func(o *mountOptions) { o.linkSource = true },
-	"dest-nofollow": func(o *mountOptions) {
+var ownOptions = lookup.Table[string, func(*mountOptions)]{
+	{"bind", func(o *mountOptions) { o.bind = true }},
+	{"rbind", func(o *mountOptions) { o.bind, o.recursive = true, true }},
+	{"remount", func(o *mountOptions) { o.remount = true }},
+	{"tmpcopyup", func(o *mountOptions) { o.copyUp = true }},
+	{"copy-symlink", func(o *mountOptions) { o.copyLink = true }},
+	{"src-nofollow", func(o *mountOptions) { o.linkSource = true }},
+	{"dest-nofollow", func(o *mountOptions) {
 		o.linkTarget = true
-	},
-	"idmap":  func(o *mountOptions) { o.idmapped = true },
-	"ridmap": func(o *mountOptions) { o.idmapped, o.idmapAlsoIn = true, true },
+	}},
+	{"idmap", func(o *mountOptions) { o.idmapped = true }},
+	{"ridmap", func(o *mountOptions) { o.idmapped, o.idmapAlsoIn = true, true }},
 }
 
 func parseOptions(m *specs.Mount) (mountOptions, error) {
@@ -98,17 +100,17 @@ func parseOptions(m *specs.Mount) (mountOptions, error) {
 	o.bind = m.Type == "bind"
 	for _, opt := range m.Options {
 		name, value, _ := strings.Cut(opt, "=")
-		switch own := ownOptions[opt]; {
+		switch own := ownOptions.Get(opt); {
 		case own != nil:
 			own(&o)
 		case name == "idmap" || name == "ridmap":
-			ownOptions[name](&o)
+			ownOptions.Get(name)(&o)
 			o.idmap = value
-		case plainOptions[opt]:
-		case superOptions[opt]:
+		case slices.Contains(plainOptions, opt):
+		case slices.Contains(superOptions, opt):
 			o.super = append(o.super, opt)
-		case propagationOptions[opt] != 0:
-			o.propagation = append(o.propagation, propagationOptions[opt])
+		case propagationOptions.Has(opt):
+			o.propagation = append(o.propagation, propagationOptions.Get(opt))
 		default:
 			o.attrOrData(opt)
 		}
@@ -141,15 +143,15 @@ func (o *mountOptions) agree(m *specs.Mount) error {
 }
 
 func (o *mountOptions) attrOrData(opt string) {
-	a, ok := treeOptions[opt]
+	a, ok := treeOptions.Find(opt)
 	if !ok && opt != "" && opt[0] == 'r' {
-		a, ok = attrOptions[opt[1:]]
+		a, ok = attrOptions.Find(opt[1:])
 	}
 	if ok {
 		o.setAll, o.clearAll = o.setAll&^a.clear|a.set, o.clearAll&^a.set|a.clear
 		return
 	}
-	if a, ok := attrOptions[opt]; ok {
+	if a, ok := attrOptions.Find(opt); ok {
 		o.set, o.clear = o.set&^a.clear|a.set, o.clear&^a.set|a.clear
 		return
 	}

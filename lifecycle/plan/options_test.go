@@ -57,7 +57,8 @@ func TestParseOptions(t *testing.T) {
 // TestAttributesOfMountSetattr: the kernel refuses a call that sets an atime
 // attribute and does not clear all of them (mount_setattr(2)).
 func TestAttributesOfMountSetattr(t *testing.T) {
-	for name, a := range attrOptions {
+	for _, option := range attrOptions {
+		name, a := option.Key, option.Value
 		if a.set&unix.MOUNT_ATTR__ATIME != 0 && a.clear != unix.MOUNT_ATTR__ATIME {
 			t.Errorf("%s clears %#x", name, a.clear)
 		}

@@ -145,7 +145,7 @@ func (b *builder) pivot() error {
 	}
 	b.do("go to /", birth.Chdir, birth.Str("/"))
 	if p := b.spec.Linux.RootfsPropagation; p != "" {
-		flags := propagationOptions[p]
+		flags := propagationOptions.Get(p)
 		b.do("set the propagation of / to "+p, birth.Mount, birth.Null(), birth.Str("/"), birth.Null(), birth.Int(flags), birth.Null())
 	}
 	return nil

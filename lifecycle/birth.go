@@ -108,7 +108,7 @@ func (r *Runtime) bear(id string, spec *specs.Spec, o *CreateOptions, wait bool,
 		}
 	}
 	c.Record = Record{
-		ID: id, Bundle: o.Bundle, Config: o.Config, Rootfs: rootfs(spec, o.Bundle), Created: time.Now().UTC(),
+		ID: id, Bundle: o.Bundle, Rootfs: rootfs(spec, o.Bundle), Created: time.Now().UTC(),
 		Annotations: spec.Annotations, Owner: os.Geteuid(), OwnPIDs: ownPIDs(spec), Hooks: spec.Hooks, making: true,
 		Listener: b.listener,
 	}
@@ -147,6 +147,9 @@ func (r *Runtime) bear(id string, spec *specs.Spec, o *CreateOptions, wait bool,
 	}
 	if meanwhile != nil {
 		meanwhile()
+	}
+	if err := c.keepConfig(spec); err != nil {
+		return nil, err
 	}
 	if err := b.await(wait); err != nil {
 		return nil, err

@@ -1,11 +1,14 @@
 package lifecycle_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"airplant/internal/testenv"
 	"airplant/lifecycle"
@@ -137,7 +140,7 @@ func (c *caller) spec(args ...string) *specs.Spec {
 		lifecycle.Unprivileged(s, c.ids)
 	}
 	s.Process.Terminal, s.Process.Args, s.Process.User = false, args, c.inside
-	if slices.ContainsFunc(c.wrap, func(w string) bool { return w == "unshare" }) && c.plain {
+	if len(c.wrap) > 0 && c.plain {
 		s.Linux.Resources = nil
 	}
 	return s
@@ -166,3 +169,30 @@ func (c *caller) outside(id uint32) uint32 {
 }
 
 func lines(text string) []string { return strings.Split(strings.TrimSpace(text), "\n") }
+
+// settle lets all further commands be in one and the same situation, which a
+// process keeps until the test ends.
+func (c *caller) settle(t *testing.T) {
+	t.Helper()
+	testenv.Need(t, "nsenter")
+	keeper := c.command(t, "sleep", "1000")
+	if err := keeper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = keeper.Process.Kill(); _ = keeper.Wait() })
+	dir := fmt.Sprintf("/proc/%d/", keeper.Process.Pid)
+	for start := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		text, err := os.ReadFile(dir + "cmdline") // it has executed sleep, so the namespaces are there
+		if err == nil && strings.HasPrefix(string(text), "sleep\x00") {
+			break
+		}
+		if time.Since(start) > 10*time.Second {
+			t.Fatalf("%v does not begin: %q, %v", c.wrap, text, err)
+		}
+	}
+	enter := []string{"nsenter", "--target", strconv.Itoa(keeper.Process.Pid), "--user", "--preserve-credentials"}
+	if slices.Contains(c.wrap, "--mount") {
+		enter = append(enter, "--mount")
+	}
+	c.wrap = enter
+}

@@ -89,7 +89,7 @@ func (r *Runtime) Checkpoint(id string, o *Images) error {
 }
 
 func (c *container) dump(o *Images, paused bool) (err error) {
-	spec, err := LoadSpecFile(c.config())
+	spec, err := LoadSpecFile(filepath.Join(c.path, configFile))
 	if err != nil {
 		return err
 	}

@@ -77,6 +77,23 @@ func LoadSpecFile(name string) (*specs.Spec, error) {
 	return spec, nil
 }
 
+// keepConfig records what the container is made of, for exec and checkpoint: the
+// bundle may change. Hooks are in the state, and the seccomp filter is compiled.
+func (c *container) keepConfig(spec *specs.Spec) error {
+	kept := *spec
+	kept.Hooks = nil
+	if spec.Linux != nil {
+		linux := *spec.Linux
+		linux.Seccomp = nil
+		kept.Linux = &linux
+	}
+	text, err := json.Marshal(&kept)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(c.path, configFile), text, 0o600)
+}
+
 // Plan begins the plan of what creating the container does; see
 // [plan.Plan.Complete].
 func (r *Runtime) Plan(spec *specs.Spec, o *CreateOptions, wait bool) (*plan.Plan, error) {

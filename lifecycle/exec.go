@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -39,12 +40,13 @@ func (r *Runtime) Process(id string, ignorePaused bool) (*specs.Process, error) 
 	if status == specs.StateStopped || status == StatePaused && !ignorePaused {
 		return nil, fmt.Errorf("%w: cannot exec in a container that is %s", ErrState, status)
 	}
-	spec, err := LoadSpecFile(rec.config())
+	// Not the bundle's: what changes there must not change what an exec may do.
+	spec, err := LoadSpecFile(filepath.Join(r.Root, rec.ID, configFile))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read the configuration of %s: %w", id, err)
 	}
 	if spec.Process == nil {
-		return nil, errors.New("config.json has no process")
+		return nil, fmt.Errorf("the configuration of %s has no process", id)
 	}
 	return spec.Process, nil
 }

@@ -181,7 +181,7 @@ func TestLimitsNeedControllers(t *testing.T) {
 func TestNothingSurvives(t *testing.T) {
 	everybody(t, func(t *testing.T, c *caller) {
 		if len(c.wrap) > 0 {
-			return // each command is then in a user namespace of its own, a stranger to the container's
+			c.settle(t) // else each command is in a user namespace of its own, a stranger to the container's
 		}
 		for _, how := range []string{"delete", "kill", "ended"} {
 			last := "exec sleep 1000"

@@ -28,30 +28,38 @@ type kin struct {
 }
 
 // kinOf reads the mark of a container by its first process, which lives.
-func kinOf(pid int) kin {
-	awaitVisible(pid)
-	k := kin{Mount: namespaceID(pid, "mnt"), User: namespaceID(pid, "user")}
-	ours, err := os.Readlink("/proc/self/ns/user")
-	theirs, err2 := os.Readlink(fmt.Sprintf("/proc/%d/ns/user", pid))
-	if err != nil || err2 != nil || ours == theirs {
-		k.User = 0 // it is everybody's
+func kinOf(pid int) (k kin) {
+	for kind, to := range map[string]*uint64{"mnt": &k.Mount, "user": &k.User} {
+		fd, err := openVisible(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
+		if err != nil {
+			continue
+		}
+		if kind == "mnt" || !isOurs(fd) { // ours is everybody's
+			*to = sys.NamespaceID(fd)
+		}
+		unix.Close(fd)
 	}
 	return k
 }
 
-// awaitVisible waits until we may look at a process that has just been made.
-// Where its prelude changes ids, as for keep-id, nobody may until its execveat,
-// for it shares our memory, which is not dumpable then (ptrace(2)).
-func awaitVisible(pid int) {
+func isOurs(user int) bool {
+	var ours, theirs unix.Stat_t
+	err := errors.Join(unix.Stat("/proc/self/ns/user", &ours), unix.Fstat(user, &theirs))
+	return err != nil || ours.Ino == theirs.Ino && ours.Dev == theirs.Dev
+}
+
+// openVisible waits until we may look at a process that has just been made.
+// Where its prelude changes ids, as for keep-id, nobody may from then until its
+// execveat, for it shares our memory, which is not dumpable then (ptrace(2)). So
+// that we could look a moment ago says nothing of now.
+func openVisible(path string) (fd int, err error) {
 	for start := time.Now(); time.Since(start) < time.Second; time.Sleep(100 * time.Microsecond) {
-		fd, err := unix.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err == nil {
-			unix.Close(fd)
-		}
+		fd, err = unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EPERM) {
-			return
+			break
 		}
 	}
+	return fd, err
 }
 
 // namespaceID is 0 for a process that is gone, or that we may not look at.

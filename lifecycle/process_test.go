@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -271,4 +272,36 @@ func TestMemoryOfCreated(t *testing.T) {
 	if err := unix.Kill(s.Pid, 0); err != nil {
 		t.Errorf("it has ended: %v", err)
 	}
+}
+
+// TestExecHasTheRecorded: what exec gives a process comes from the configuration
+// that the container was made of, whatever became of the bundle since.
+func TestExecHasTheRecorded(t *testing.T) {
+	everybody(t, func(t *testing.T, c *caller) {
+		if len(c.wrap) > 0 {
+			c.settle(t)
+		}
+		b := c.bundle(t, "sleep", "1000")
+		b.spec.Process.Capabilities = caps("CAP_KILL")
+		b.spec.Process.NoNewPrivileges = true
+		b.spec.Process.Env = []string{"PATH=/bin", "A=recorded"}
+		b.save()
+		b.must("run", "--detach", "--bundle", b.dir, "c")
+		b.spec.Process.Capabilities = caps("CAP_KILL", "CAP_SYS_ADMIN", "CAP_NET_RAW")
+		b.spec.Process.NoNewPrivileges = false
+		b.spec.Process.Env = []string{"PATH=/bin", "A=changed"}
+		b.save()
+		look := func() {
+			t.Helper()
+			got := b.must("exec", "c", "sh", "-c", "echo $A; grep -E 'CapBnd|CapEff|NoNewPrivs' /proc/self/status")
+			if want := "recorded\nCapEff:\t0000000000000020\nCapBnd:\t0000000000000020\nNoNewPrivs:\t1\n"; got != want {
+				t.Errorf("%q, want %q", got, want)
+			}
+		}
+		look()
+		b.check(os.Remove(filepath.Join(b.dir, "config.json")))
+		look()
+		b.must("delete", "-f", "c")
+		b.nothingLeft()
+	})
 }

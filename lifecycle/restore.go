@@ -69,7 +69,7 @@ func (r *Runtime) revive(id string, spec *specs.Spec, o *RunOptions, images *Ima
 		return nil, err
 	}
 	c.Record = Record{
-		ID: id, Bundle: o.Bundle, Config: o.Config, Rootfs: rootfs(spec, o.Bundle), Created: time.Now().UTC(),
+		ID: id, Bundle: o.Bundle, Rootfs: rootfs(spec, o.Bundle), Created: time.Now().UTC(),
 		Annotations: spec.Annotations, Owner: os.Geteuid(), OwnPIDs: ownPIDs(spec), Hooks: spec.Hooks, making: true,
 	}
 	b := &newborn{container: c, inject: birth.NoFail()}
@@ -80,6 +80,9 @@ func (r *Runtime) revive(id string, spec *specs.Spec, o *RunOptions, images *Ima
 		}
 	}()
 	if err := b.restore(spec, o, images); err != nil {
+		return nil, err
+	}
+	if err := c.keepConfig(spec); err != nil {
 		return nil, err
 	}
 	var ours ourImage

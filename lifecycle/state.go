@@ -39,6 +39,7 @@ const (
 	stateFile   = "state.json"
 	makingFile  = "creating.json" // what state.json is called until the container is made
 	startSocket = "start"
+	configFile  = "config.json" // what the container was made of
 )
 
 // Record is what state.json holds.
@@ -46,7 +47,6 @@ type Record struct {
 	Version     int               `json:"version"`
 	ID          string            `json:"id"`
 	Bundle      string            `json:"bundle"`
-	Config      string            `json:"config,omitempty"` // where it is not the bundle's
 	Rootfs      string            `json:"rootfs"`
 	Created     time.Time         `json:"created"`
 	Annotations map[string]string `json:"annotations,omitempty"`
@@ -77,14 +77,6 @@ type Record struct {
 	Rdt *rdt.Group `json:"rdt,omitempty"`
 
 	making bool // it is not made yet, or its creator has died
-}
-
-// config is the file with the configuration.
-func (r *Record) config() string {
-	if r.Config != "" {
-		return r.Config
-	}
-	return filepath.Join(r.Bundle, "config.json")
 }
 
 // container is an open and locked container folder.
@@ -280,7 +272,7 @@ func (c *container) remove() error {
 	if err := errors.Join(endRest(&c.Record), removeGroup(&c.Record), c.Rdt.Remove()); err != nil {
 		return errors.Join(err, c.close())
 	}
-	for _, name := range []string{startSocket, criuRoot, filterFile, failureFile, makingFile, makingFile + ".new", stateFile, stateFile + ".new"} {
+	for _, name := range []string{startSocket, configFile, criuRoot, filterFile, failureFile, makingFile, makingFile + ".new", stateFile, stateFile + ".new"} {
 		if err := os.Remove(filepath.Join(c.path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return errors.Join(err, c.close())
 		}

@@ -71,6 +71,10 @@ func (e *env) oci(args []string) int {
 	case name == "help":
 		args = append(slices.Clone(args[at+1:]), "--help")
 	}
+	if name != "" && name != "help" && !f.has(name) {
+		e.reportOCI(&g, "error", fmt.Sprintf("no verb %q; see `%s --help`", name, f.name))
+		return unknownVerb
+	}
 	switch name {
 	case "exec":
 		args = slices.Concat(args[:at], flagsFirst(args[at:], reflect.TypeFor[ociExec]()))
@@ -86,6 +90,9 @@ func (e *env) oci(args []string) int {
 	}
 	return status
 }
+
+// unknownVerb is runc's status for a verb that it has not got. crun's is 1.
+const unknownVerb = 3
 
 // preload reads ahead for the commands that make a container, from the bundle
 // that the arguments seem to name.

@@ -2,12 +2,19 @@ package main_test
 
 // What differs from runc in many places.
 const (
-	unknown = "runc records a container after these hooks, and does not know it yet"
+	ungrouped = "on a host of version 1 a container has no cgroup that nothing asks for"
+	unknown   = "runc records a container after these hooks, and does not know it yet"
 )
 
 // stateNotes explain where airplant differs from runc, by verb and state.
 var stateNotes = map[string]string{
 	"state, creating":                 unknown,
+	"events --stats, created":         ungrouped,
+	"events --stats, running":         ungrouped,
+	"events --stats, paused":          ungrouped,
+	"update --pids-limit, created":    ungrouped,
+	"update --pids-limit, running":    ungrouped,
+	"update --pids-limit, paused":     ungrouped,
 	"list, creating":                  unknown,
 	"spec, creating":                  unknown,
 	"features, creating":              unknown,

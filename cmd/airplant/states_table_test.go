@@ -117,7 +117,7 @@ func (r results) try(s *subject, column string, peer bool) {
 func (s *subject) attempt(line []string) (outcome, bool) {
 	var args []string
 	for _, a := range line {
-		args = append(args, strings.NewReplacer("BUNDLE", s.bundle, "SCRATCH", s.scratch, "ID", s.id).Replace(a))
+		args = append(args, strings.NewReplacer("BUNDLE", s.bundle, "SCRATCH", s.scratch, "IMAGES", s.images, "ID", s.id).Replace(a))
 	}
 	before := s.traces()
 	status, said := s.verb(args...)

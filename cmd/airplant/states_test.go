@@ -24,7 +24,7 @@ var states = []string{"absent", "creating", "created", "running", "paused", "sto
 // stateVerbs are the verbs of the table, with how they are called.
 var stateVerbs = []struct {
 	name string
-	args []string // BUNDLE, SCRATCH and ID are replaced
+	args []string // BUNDLE, SCRATCH, IMAGES and ID are replaced
 }{
 	{"create", []string{"create", "-b", "BUNDLE", "ID"}},
 	{"run -d", []string{"run", "-d", "-b", "BUNDLE", "ID"}},
@@ -39,9 +39,14 @@ var stateVerbs = []struct {
 	{"pause", []string{"pause", "ID"}},
 	{"resume", []string{"resume", "ID"}},
 	{"ps", []string{"ps", "-f", "json", "ID"}},
+	{"events --stats", []string{"events", "--stats", "ID"}},
+	{"update --pids-limit", []string{"update", "--pids-limit", "100", "ID"}},
+	{"checkpoint", []string{"checkpoint", "--image-path", "IMAGES", "ID"}},
+	{"restore -d", []string{"restore", "-d", "--image-path", "IMAGES", "-b", "BUNDLE", "ID"}},
 	{"list", []string{"list"}},
 	{"spec", []string{"spec", "-b", "SCRATCH"}},
 	{"features", []string{"features"}},
+	{"an unknown verb", []string{"frobnicate", "ID"}},
 }
 
 // subject is a runtime whose verbs are tried.
@@ -52,6 +57,7 @@ type subject struct {
 	root    string   // its folder of states
 	bundle  string
 	scratch string
+	images  string // of checkpoints; CRIU leaves its logs there
 	serial  int
 	id      string    // of the container of now
 	maker   *exec.Cmd // a create that a hook holds
@@ -64,6 +70,7 @@ func newSubject(t *testing.T, u testenv.User, program string, face ...string) *s
 	dir := u.TempDir(t)
 	s := &subject{
 		t: t, user: u, root: filepath.Join(dir, "root"), bundle: filepath.Join(dir, "bundle"), scratch: filepath.Join(dir, "scratch"),
+		images: filepath.Join(dir, "images"),
 	}
 	s.program = append(append([]string{program}, face...), "--root", s.root)
 	bin := filepath.Join(s.bundle, "rootfs", "bin")

@@ -20,9 +20,9 @@ RUN  ?= run hello
 .PHONY: build
 build: ## one static file, bin/airplant, and the link bin/airplant-oci
 	@mkdir -p bin
-	$(GO) build $(BUILDFLAGS) -o bin/airplant-pull ./cmd/airplant-pull
-	@$(GO) run -buildvcs=false ./internal/pack bin/airplant-pull cmd/airplant/airplant-pull.bin && rm bin/airplant-pull
-	$(GO) build $(BUILDFLAGS) -tags embedpull -o bin/airplant ./cmd/airplant
+	$(GO) build $(BUILDFLAGS) -o bin/whole ./cmd/airplant
+	@$(GO) run -buildvcs=false ./internal/pack bin/whole cmd/airplant/whole.bin && rm bin/whole
+	$(GO) build $(BUILDFLAGS) -tags small -o bin/airplant ./cmd/airplant
 	@ln -sfn airplant bin/airplant-oci
 
 .PHONY: run
@@ -97,7 +97,7 @@ uninstall: ## remove what install made
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf bin cmd/airplant/airplant-pull.bin
+	rm -rf bin cmd/airplant/whole.bin
 
 .PHONY: help
 help: ## print this list

@@ -1,3 +1,5 @@
+//go:build !small
+
 package main
 
 import (
@@ -11,7 +13,11 @@ type doctorCmd struct {
 }
 
 func (c *doctorCmd) Run(e *env) error {
-	lines := doctor.Judge(doctor.Gather(context.Background(), e.getenv))
+	facts := doctor.Gather(context.Background(), e.getenv)
+	if e.exe != "" {
+		facts.Caller.Exe = e.exe
+	}
+	lines := doctor.Judge(facts)
 	write := doctor.Print
 	if c.JSON {
 		write = doctor.PrintJSON

@@ -3,12 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"reflect"
 	"slices"
 	"strings"
-
-	"github.com/alecthomas/kong"
 )
 
 // exitStatus is the status of a command that succeeded in its own work, and
@@ -50,33 +47,9 @@ type face struct {
 	usage    int // status for wrong usage
 }
 
-// parse builds the grammar of the command that the arguments name and parses
-// them. done is set when help was printed.
-func (f *face) parse(args []string, out io.Writer) (ctx *kong.Context, done bool, err error) {
-	options := []kong.Option{
-		kong.Name(f.name), kong.Description(f.help), kong.Writers(out, out),
-		kong.Exit(func(int) { done = true }),
-		kong.ConfigureHelp(kong.HelpOptions{NoExpandSubcommands: true, Compact: true}),
-	}
-	name, _ := f.named(args)
-	for _, c := range f.commands {
-		if c.name == name || !f.has(name) {
-			options = append(options, kong.DynamicCommand(c.name, c.help, "", c.grammar()))
-		}
-	}
-	parser, err := kong.New(f.globals, options...)
-	if err != nil {
-		return nil, false, fmt.Errorf("grammar of %s: %w", f.name, err)
-	}
-	ctx, err = parser.Parse(args)
-	if done {
-		return nil, true, nil
-	}
-	return ctx, false, err
-}
-
-func (f *face) has(name string) bool {
-	return slices.ContainsFunc(f.commands, func(c command) bool { return c.name == name })
+// index finds a command, -1 if there is none of the name.
+func (f *face) index(name string) int {
+	return slices.IndexFunc(f.commands, func(c command) bool { return c.name == name })
 }
 
 // named finds the command's name, the first argument that is not a flag, and
@@ -109,12 +82,12 @@ func (f *face) without(flag string, args []string) []string {
 	return args
 }
 
-var errNotQuick = errors.New("kong decides")
+var errNotQuick = errors.New("not a plain command line")
 
 // quick runs a command whose line is a plain one; see [quick].
 func (f *face) quick(args []string, e *env) error {
 	name, at := f.named(args)
-	n := slices.IndexFunc(f.commands, func(c command) bool { return c.name == name })
+	n := f.index(name)
 	if n < 0 {
 		return errNotQuick
 	}
@@ -138,15 +111,7 @@ func (f *face) quick(args []string, e *env) error {
 func (f *face) run(args []string, e *env, report func(error), with ...any) int {
 	err := f.quick(args, e)
 	if errors.Is(err, errNotQuick) {
-		ctx, done, parseErr := f.parse(args, e.stdout)
-		if done {
-			return 0
-		}
-		if parseErr != nil {
-			report(fmt.Errorf("%w; see `%s --help`", parseErr, f.name))
-			return f.usage
-		}
-		err = ctx.Run(append([]any{e}, with...)...)
+		err = f.slow(args, e, with...)
 	}
 	var status exitStatus
 	var failed *exited

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 
@@ -38,6 +39,11 @@ func identity() (*userns.Identity, error) {
 // inWorker runs a command of ours in P.
 func (e *env) inWorker(args ...string) error {
 	return e.enterP("/proc/self/exe", append([]string{workerName}, args...)...)
+}
+
+// errandArgs is the command line of an errand in P. A request is JSON, no flag.
+func errandArgs(verb, request string) []string {
+	return []string{workerName, "errand", "--", verb, request}
 }
 
 // enterP runs a program in P, where 0 is the caller and the other ids are its
@@ -112,7 +118,7 @@ type removeTreeCmd struct {
 	Path string `arg:""`
 }
 
-func (c *removeTreeCmd) Run() error { return os.RemoveAll(c.Path) }
+func (c *removeTreeCmd) Run(*env) error { return os.RemoveAll(c.Path) }
 
 type unshareCmd struct {
 	Args []string `arg:"" optional:"" help:"Program and its arguments; a shell without them."`
@@ -128,7 +134,7 @@ func (c *unshareCmd) Run(e *env) error {
 			args[0] = "/bin/sh"
 		}
 	}
-	path, err := lookPath(args[0])
+	path, err := exec.LookPath(args[0])
 	if err != nil {
 		return &exited{err, 127}
 	}

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"airplant/internal/doctor"
 	"airplant/internal/hello"
 	"airplant/lifecycle"
 
@@ -28,35 +27,35 @@ type env struct {
 	environ []string
 
 	started time.Time
+	exe     string // our file, where that is not what we run from
 	// loadSpec reads a bundle's configuration, perhaps ahead of being asked.
 	loadSpec func(bundle string) (*specs.Spec, error)
 	worker   bool // we are in namespace P, under the name workerName
 }
 
+// handedOver is the variable by which the small program tells the whole one its
+// start, in nanoseconds of unix time, and its path.
+const handedOver = "AIRPLANT_HANDED_OVER"
+
 func main() {
-	e := &env{args: os.Args, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, environ: os.Environ(), started: time.Now()}
+	growStack(len(os.Args) == 0)
+	e := &env{args: os.Args, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, started: time.Now()}
+	if err := e.adopt(); err != nil {
+		e.report(err)
+		os.Exit(125)
+	}
+	e.environ = os.Environ()
 	os.Exit(e.main())
 }
 
 // main chooses by the name that we are called by.
 func (e *env) main() int {
-	switch name := filepath.Base(e.args[0]); name {
-	case doctor.ProbeName:
-		return doctor.RunProbe(e.args, e.stdin, e.stdout)
-	case hello.Name:
-		if err := hello.Report(e.stdout, e.getenv); err != nil {
-			e.report(err)
-			return 1
-		}
-		return 0
+	if status, ok := e.named(); ok {
+		return status
+	}
+	switch filepath.Base(e.args[0]) {
 	case "airplant-oci", "runc", "crun":
 		return e.oci(e.args[1:])
-	case lifecycle.CopyUpName:
-		if err := lifecycle.CopyUp(os.Stdin, os.Stdout); err != nil {
-			fmt.Fprint(e.stderr, err)
-			return 1
-		}
-		return 0
 	case workerName:
 		e.worker = true
 	}
@@ -64,4 +63,51 @@ func (e *env) main() int {
 		return e.oci(e.args[2:])
 	}
 	return e.people(e.args[1:])
+}
+
+// builtIn acts as a program that we are in a container, or in another
+// namespace.
+func (e *env) builtIn() (status int, ok bool) {
+	var err error
+	switch filepath.Base(e.args[0]) {
+	case hello.Name:
+		if err = hello.Report(e.stdout, e.getenv); err != nil {
+			e.report(err)
+		}
+	case lifecycle.CopyUpName:
+		if err = lifecycle.CopyUp(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprint(e.stderr, err)
+		}
+	default:
+		return 0, false
+	}
+	if err != nil {
+		status = 1
+	}
+	return status, true
+}
+
+// self is our file.
+func (e *env) self() (string, error) {
+	if e.exe != "" {
+		return e.exe, nil
+	}
+	return os.Executable()
+}
+
+// growStack makes the stack as large as commands need before there is much on
+// it. It begins small and doubles, and each time pages are touched for the new
+// size, and the tables of all functions on it are read: 16 page faults, a
+// twentieth of what `oci state` costs. To have so large a frame is enough.
+//
+//go:noinline
+func growStack(never bool) (sum byte) {
+	if never { // what is not executed is not cleared either
+		var room [28 << 10]byte
+		for i := range room {
+			room[i] = sum
+			sum += room[(i*7)%len(room)]
+		}
+	}
+	return sum
 }

@@ -71,7 +71,7 @@ func (e *env) oci(args []string) int {
 	case name == "help":
 		args = append(slices.Clone(args[at+1:]), "--help")
 	}
-	if name != "" && name != "help" && !f.has(name) {
+	if name != "" && name != "help" && f.index(name) < 0 {
 		e.reportOCI(&g, "error", fmt.Sprintf("no verb %q; see `%s --help`", name, f.name))
 		return unknownVerb
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -54,29 +53,6 @@ func (c *ociDelete) Run(e *env, g *ociGlobals) error {
 		return r.Delete(c.ID, c.Force)
 	}
 	return matching(r, c.ID, func(id string) error { return r.Delete(id, c.Force) })
-}
-
-// matching does something with each container whose name matches, anywhere in
-// it, as crun has it. One that goes meanwhile is no error.
-func matching(r *lifecycle.Runtime, pattern string, do func(id string) error) error {
-	expression, err := regexp.Compile(pattern)
-	if err != nil {
-		return fmt.Errorf("--regex: %w", err)
-	}
-	list, err := r.List()
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, s := range list {
-		if !expression.MatchString(s.ID) {
-			continue
-		}
-		if err := do(s.ID); !errors.Is(err, lifecycle.ErrNotExist) {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // Realtime signals as programs know them: the C library keeps the kernel's first

@@ -12,70 +12,34 @@ import (
 
 	"airplant/image"
 	"airplant/lifecycle"
-
-	"github.com/alecthomas/kong"
 )
 
 // version is set at build time.
 var version = "0.1.0-dev"
 
 type peopleGlobals struct {
-	Version peopleVersion `help:"Print the version."`
-}
-
-type peopleVersion bool
-
-// BeforeReset prints the version before anything else is looked at.
-func (peopleVersion) BeforeReset(ctx *kong.Context) error {
-	fmt.Fprintf(ctx.Stdout, "airplant %s\n", version)
-	ctx.Exit(0)
-	return nil
+	Version bool `help:"Print the version."`
 }
 
 // peopleFace is the command line for people.
 func (e *env) peopleFace() *face {
-	f := &face{
+	return &face{
 		name: "airplant", help: "Run containers as a normal user.", globals: &peopleGlobals{}, usage: 125,
-		commands: []command{
-			{"run", "Run a program in a new container.", func() any { return &runCmd{} }},
-			{"pull", "Get an image into the store.", func() any { return &pullCmd{} }},
-			{"login", "Log in to a registry.", func() any { return &loginCmd{} }},
-			{"logout", "Log out of a registry.", func() any { return &logoutCmd{} }},
-			{"images", "List the images of the store.", func() any { return &imagesCmd{} }},
-			{"rmi", "Remove images from the store.", func() any { return &rmiCmd{} }},
-			{"tag", "Give an image a further name.", func() any { return &tagCmd{} }},
-			{"inspect", "Print all about images, as JSON or by a template.", func() any { return &inspectCmd{} }},
-			{"history", "Tell how an image was made.", func() any { return &historyCmd{} }},
-			{"manifest", "Look at manifests and indexes.", func() any { return &manifestCmd{} }},
-			{"push", "Write an image to a registry.", func() any { return &pushCmd{} }},
-			{"save", "Write images to an archive or a directory.", func() any { return &saveCmd{} }},
-			{"load", "Get images from an archive or a directory.", func() any { return &loadCmd{} }},
-			{"import", "Make an image of a root filesystem in a tar.", func() any { return &importCmd{} }},
-			{"export", "Write the files of a container or an image as a tar.", func() any { return &exportCmd{} }},
-			{"commit", "Make an image of what a container has changed.", func() any { return &commitCmd{} }},
-			{"diff", "List what a container or an image has changed.", func() any { return &diffCmd{} }},
-			{"rm", "Remove containers.", func() any { return &rmCmd{} }},
-			{"prune", "Remove what no image and no container needs.", func() any { return &pruneCmd{} }},
-			{"explain", "Print the system calls that a container is made of.", func() any { return &explainCmd{} }},
-			{"doctor", "Tell what this host allows.", func() any { return &doctorCmd{} }},
-			{"unshare", "Run a program with the ids of our files.", func() any { return &unshareCmd{} }},
-			{"system", "Manage all images and containers.", func() any { return &systemCmd{} }},
-			{"oci", "The command line for engines; see `airplant oci --help`.", func() any { return &struct{}{} }},
-		},
+		commands: e.peopleCommands(),
 	}
-	if e.worker {
-		f.commands = append(f.commands, workerCommands()...)
-	}
-	return f
 }
 
 func (e *env) people(args []string) int {
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
+	if args[0] == "--version" {
+		fmt.Fprintf(e.stdout, "airplant %s\n", version)
+		return 0
+	}
 	f := e.peopleFace()
-	if len(args) > 0 && slices.Contains([]string{"run", "explain", "unshare"}, args[0]) {
-		args = flagsFirst(args, reflect.TypeFor[explainCmd]())
+	if n := f.index(args[0]); n >= 0 && slices.Contains([]string{"run", "explain", "unshare"}, args[0]) {
+		args = flagsFirst(args, reflect.TypeOf(f.commands[n].grammar()).Elem())
 	}
 	status := f.run(args, e, e.report)
 	if status < 0 {
@@ -95,6 +59,17 @@ func (e *env) report(err error) {
 // warn prints what went wrong, or was done otherwise, without an error.
 func (e *env) warn(err error) {
 	fmt.Fprintf(e.stderr, "airplant: warning: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+}
+
+// several reports all errors but the last, and returns that one.
+func (e *env) several(errs []error) error {
+	if len(errs) == 0 {
+		return nil
+	}
+	for _, err := range errs[:len(errs)-1] {
+		e.report(err)
+	}
+	return errs[len(errs)-1]
 }
 
 // hintOf finds what the user can do about an error.

@@ -1,3 +1,5 @@
+//go:build !small
+
 package main
 
 import (
@@ -70,17 +72,6 @@ func (c *rmiCmd) Run(e *env) error {
 		}
 	}
 	return e.several(errs)
-}
-
-// several reports all errors but the last, and returns that one.
-func (e *env) several(errs []error) error {
-	if len(errs) == 0 {
-		return nil
-	}
-	for _, err := range errs[:len(errs)-1] {
-		e.report(err)
-	}
-	return errs[len(errs)-1]
 }
 
 // usersOf names the containers that were made of an image.

@@ -43,6 +43,7 @@ type runCmd struct {
 	Args        []string `arg:"" optional:"" name:"image" help:"Image, program and its arguments; with --rootfs no image."`
 
 	started time.Time
+	exe     string // our file, for hello
 }
 
 // box is a container of ours in the making.
@@ -95,6 +96,7 @@ func (c *runCmd) prepare(e *env) (*box, func(), error) {
 		err = errors.New("an image is missing")
 	case c.Args[0] == "hello":
 		b.image = "hello"
+		c.exe, err = e.self()
 	default:
 		release, err = c.fromImage(e, b, user)
 	}
@@ -187,7 +189,8 @@ func (c *runCmd) describe(folder, name string, b *box) error {
 	}
 	spec.Process.Terminal = c.TTY
 	if b.image == "hello" {
-		return describeHello(spec, c.started, c.Network)
+		c.describeHello(spec)
+		return nil
 	}
 	b.Overlay.At = filepath.Join(folder, "rootfs")
 	if len(b.Overlay.Parts) == 0 {
@@ -248,21 +251,16 @@ func (c *runCmd) etc(files map[string]string, hostname string) error {
 
 // describeHello makes the built-in image of the configuration: our own binary,
 // by a name under which it only looks around.
-func describeHello(spec *specs.Spec, started time.Time, network string) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
+func (c *runCmd) describeHello(spec *specs.Spec) {
 	spec.Root.Readonly = true
 	spec.Process.Args = []string{"/" + hello.Name}
 	spec.Process.Cwd = "/"
 	spec.Process.Env = append(spec.Process.Env,
-		fmt.Sprintf("%s=%d", hello.EnvStarted, started.UnixNano()),
-		hello.EnvDriver+"=bind, read-only", hello.EnvNetwork+"="+network)
+		fmt.Sprintf("%s=%d", hello.EnvStarted, c.started.UnixNano()),
+		hello.EnvDriver+"=bind, read-only", hello.EnvNetwork+"="+c.Network)
 	spec.Mounts = append(spec.Mounts, specs.Mount{
-		Destination: "/" + hello.Name, Type: "bind", Source: self, Options: []string{"bind", "ro", "nosuid", "nodev"},
+		Destination: "/" + hello.Name, Type: "bind", Source: c.exe, Options: []string{"bind", "ro", "nosuid", "nodev"},
 	})
-	return nil
 }
 
 // readEnvFile reads lines NAME=VALUE, or NAME for one of ours.

@@ -1,9 +1,8 @@
-// Package errand is what the program that airplant carries does for it: all
-// that needs a registry client, compression or templates, whose package
-// initialisation every start of airplant itself would pay for.
+// Package errand is what is done in namespace P, where the files of all our ids
+// can be read and written, with a registry client or compression: their package
+// initialisation would cost every container, so only the whole program has them.
 //
-// An errand is a verb and a request in JSON. All but the printing of tables
-// run in namespace P, where the files of all our ids can be read and written.
+// An errand is a verb and a request in JSON.
 package errand
 
 import (
@@ -15,7 +14,6 @@ import (
 
 	"airplant/image"
 	"airplant/image/puller"
-	"airplant/internal/table/template"
 
 	"github.com/go-json-experiment/json"
 )
@@ -31,8 +29,6 @@ type World struct {
 // error.
 func Run(ctx context.Context, verb string, request []byte, w World) error {
 	switch verb {
-	case "format":
-		return template.Read(w.Stdin, w.Stdout)
 	case "pull":
 		return with(request, func(r *image.Request) error {
 			return puller.Run(ctx, *r, w.Getenv, w.Stdout, w.Stderr)

@@ -2,9 +2,8 @@
 // registry client and the decoder of zstd, and shows progress.
 //
 // It is apart from package image for what it links. Initialisation of net/http
-// and of zstd costs each start of a program 0.6 ms, so the main program does
-// not link it either, but carries the program cmd/airplant-pull, which is this
-// package and runs in namespace P.
+// and of zstd costs each start of a program 0.6 ms, so the small program that
+// starts containers does not link it; see cmd/airplant/carried.go.
 package puller
 
 import (

@@ -1,8 +1,7 @@
 // Package table is a list of results on its way to a template of Go's.
 //
-// Package text/template costs the start of a program that links it, so that
-// the main program writes a table, and one that it carries prints it: see
-// package template.
+// A template sees a row as its JSON is, with docker's names whatever the type:
+// see package template.
 package table
 
 // Table is a list of objects and how to print each.

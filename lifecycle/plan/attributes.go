@@ -22,23 +22,36 @@ var (
 		{specs.IOPRIO_CLASS_RT, 1}, {specs.IOPRIO_CLASS_BE, 2}, {specs.IOPRIO_CLASS_IDLE, 3}, // ioprio_set(2)
 	}
 	schedulers = lookup.Table[specs.LinuxSchedulerPolicy, uint32]{
-		{specs.SchedOther, unix.SCHED_NORMAL}, {specs.SchedFIFO, unix.SCHED_FIFO}, {specs.SchedRR, unix.SCHED_RR}, {specs.SchedBatch, unix.SCHED_BATCH},
-		{specs.SchedISO, 4}, {specs.SchedIdle, unix.SCHED_IDLE}, {specs.SchedDeadline, unix.SCHED_DEADLINE},
+		{specs.SchedOther, unix.SCHED_NORMAL},
+		{specs.SchedFIFO, unix.SCHED_FIFO},
+		{specs.SchedRR, unix.SCHED_RR},
+		{specs.SchedBatch, unix.SCHED_BATCH},
+		{specs.SchedISO, 4},
+		{specs.SchedIdle, unix.SCHED_IDLE},
+		{specs.SchedDeadline, unix.SCHED_DEADLINE},
 	}
 	schedulerFlags = lookup.Table[specs.LinuxSchedulerFlag, uint64]{
-		{specs.SchedFlagResetOnFork, unix.SCHED_FLAG_RESET_ON_FORK}, {specs.SchedFlagReclaim, unix.SCHED_FLAG_RECLAIM},
-		{specs.SchedFlagDLOverrun, unix.SCHED_FLAG_DL_OVERRUN}, {specs.SchedFlagKeepPolicy, unix.SCHED_FLAG_KEEP_POLICY},
-		{specs.SchedFlagKeepParams, unix.SCHED_FLAG_KEEP_PARAMS}, {specs.SchedFlagUtilClampMin, unix.SCHED_FLAG_UTIL_CLAMP_MIN},
+		{specs.SchedFlagResetOnFork, unix.SCHED_FLAG_RESET_ON_FORK},
+		{specs.SchedFlagReclaim, unix.SCHED_FLAG_RECLAIM},
+		{specs.SchedFlagDLOverrun, unix.SCHED_FLAG_DL_OVERRUN},
+		{specs.SchedFlagKeepPolicy, unix.SCHED_FLAG_KEEP_POLICY},
+		{specs.SchedFlagKeepParams, unix.SCHED_FLAG_KEEP_PARAMS},
+		{specs.SchedFlagUtilClampMin, unix.SCHED_FLAG_UTIL_CLAMP_MIN},
 		{specs.SchedFlagUtilClampMax, unix.SCHED_FLAG_UTIL_CLAMP_MAX},
 	}
 	memoryPolicies = lookup.Table[specs.MemoryPolicyModeType, int]{
-		{specs.MpolDefault, unix.MPOL_DEFAULT}, {specs.MpolBind, unix.MPOL_BIND}, {specs.MpolInterleave, unix.MPOL_INTERLEAVE},
-		{specs.MpolWeightedInterleave, unix.MPOL_WEIGHTED_INTERLEAVE}, {specs.MpolPreferred, unix.MPOL_PREFERRED},
-		{specs.MpolPreferredMany, unix.MPOL_PREFERRED_MANY}, {specs.MpolLocal, unix.MPOL_LOCAL},
+		{specs.MpolDefault, unix.MPOL_DEFAULT},
+		{specs.MpolBind, unix.MPOL_BIND},
+		{specs.MpolInterleave, unix.MPOL_INTERLEAVE},
+		{specs.MpolWeightedInterleave, unix.MPOL_WEIGHTED_INTERLEAVE},
+		{specs.MpolPreferred, unix.MPOL_PREFERRED},
+		{specs.MpolPreferredMany, unix.MPOL_PREFERRED_MANY},
+		{specs.MpolLocal, unix.MPOL_LOCAL},
 	}
 	memoryPolicyFlags = lookup.Table[specs.MemoryPolicyFlagType, int]{
 		{specs.MpolFNumaBalancing, unix.MPOL_F_NUMA_BALANCING},
-		{specs.MpolFRelativeNodes, unix.MPOL_F_RELATIVE_NODES}, {specs.MpolFStaticNodes, unix.MPOL_F_STATIC_NODES},
+		{specs.MpolFRelativeNodes, unix.MPOL_F_RELATIVE_NODES},
+		{specs.MpolFStaticNodes, unix.MPOL_F_STATIC_NODES},
 	}
 )
 

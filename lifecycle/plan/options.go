@@ -62,9 +62,14 @@ var treeOptions = lookup.Table[string, attrOption]{
 }
 
 var propagationOptions = lookup.Table[string, uint64]{
-	{"shared", unix.MS_SHARED}, {"slave", unix.MS_SLAVE}, {"private", unix.MS_PRIVATE}, {"unbindable", unix.MS_UNBINDABLE},
-	{"rshared", unix.MS_REC | unix.MS_SHARED}, {"rslave", unix.MS_REC | unix.MS_SLAVE},
-	{"rprivate", unix.MS_REC | unix.MS_PRIVATE}, {"runbindable", unix.MS_REC | unix.MS_UNBINDABLE},
+	{"shared", unix.MS_SHARED},
+	{"slave", unix.MS_SLAVE},
+	{"private", unix.MS_PRIVATE},
+	{"unbindable", unix.MS_UNBINDABLE},
+	{"rshared", unix.MS_REC | unix.MS_SHARED},
+	{"rslave", unix.MS_REC | unix.MS_SLAVE},
+	{"rprivate", unix.MS_REC | unix.MS_PRIVATE},
+	{"runbindable", unix.MS_REC | unix.MS_UNBINDABLE},
 }
 
 // superOptions are flags of the file system and not of the mount. For a bind

@@ -1,24 +1,16 @@
 package main
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"os/exec"
 	"slices"
-	"strings"
 
 	"airplant/image"
 	"airplant/image/registries"
-	"airplant/lifecycle"
+	"airplant/internal/lookup"
 	"airplant/userns"
 
 	"github.com/go-json-experiment/json"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
-
-func lookPath(name string) (string, error) { return exec.LookPath(name) }
 
 type pullCmd struct {
 	Platform string `help:"Platform of the image: os/arch[/variant]." placeholder:"PLATFORM"`
@@ -50,16 +42,16 @@ func (c *pullCmd) Run(e *env) error {
 		return err
 	}
 	request, err := json.Marshal(image.Request{
-		Store: h.Data, Image: ref.String(), Others: names[1:], Platform: c.Platform, Policy: policies[c.Policy],
+		Store: h.Data, Image: ref.String(), Others: names[1:], Platform: c.Platform, Policy: policies.Get(c.Policy),
 		Quiet: c.Quiet, NoID: c.NoID, OneID: id.Rung == userns.OneID,
 	})
 	if err != nil {
 		return err
 	}
-	return e.pullInWorker(string(request))
+	return e.errand("pull", string(request))
 }
 
-var policies = map[string]image.Policy{"always": image.PullAlways, "missing": image.PullMissing, "never": image.PullNever}
+var policies = lookup.Table[string, image.Policy]{{"always", image.PullAlways}, {"missing", image.PullMissing}, {"never", image.PullNever}}
 
 // fullNames gives the references that a short one may stand for, by
 // registries.conf: that of an image in the store comes first.
@@ -113,49 +105,4 @@ func (e *env) store() (*image.Store, error) {
 		return nil, err
 	}
 	return image.Open(h.Data)
-}
-
-type systemResetCmd struct {
-	Force bool `short:"f" help:"Do not ask."`
-}
-
-func (c *systemResetCmd) Run(e *env) error {
-	h, err := e.home()
-	if err != nil {
-		return err
-	}
-	if e.worker {
-		return resetAll(h)
-	}
-	if !c.Force {
-		if !lifecycle.IsTerminal(e.stdin) {
-			return errors.New("removes all images and containers; say -f without a terminal to ask on")
-		}
-		fmt.Fprintf(e.stdout, "remove all images and containers below %s? [y/N] ", h.Data)
-		var answer string
-		if _, err := fmt.Fscanln(e.stdin, &answer); err != nil || !strings.HasPrefix(strings.ToLower(answer), "y") {
-			return errors.New("nothing was removed")
-		}
-	}
-	if err := h.Sweep(e.removeAsRoot); err != nil {
-		return err
-	}
-	if live, err := h.Live(); err != nil || len(live) > 0 {
-		return errors.Join(err, fmt.Errorf("%d containers run; end them first", len(live)))
-	}
-	id, err := identity()
-	if err != nil {
-		return err
-	}
-	if id.Rung == userns.OneID {
-		return resetAll(h)
-	}
-	return e.inWorker("system", "reset", "--force")
-}
-
-func resetAll(h lifecycle.Home) error {
-	if err := os.RemoveAll(h.Data); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
 }

@@ -11,7 +11,7 @@ import (
 
 // allCases is the table of what bench can measure, in the order of printing.
 func allCases() []benchCase {
-	return []benchCase{
+	return append([]benchCase{
 		{name: "oci-run-one-id", what: "run /bin/true from a bundle, one id, network namespace", subjects: runOneID},
 		{name: "oci-run-subids", what: "the same with subids through newuidmap and newgidmap", subjects: runSubIDs},
 		{name: "oci-run-seccomp", what: "run /bin/true with a seccomp profile of 300 rules; one id", subjects: runSeccomp},
@@ -22,7 +22,7 @@ func allCases() []benchCase {
 		{name: "size", what: "the binary; the aim is at most 16777216", value: size},
 		{name: "created-memory", what: "private memory of a created container whose creator has gone; the aim is at most 256", value: createdMemory},
 		{name: "run-image", what: "run --rm --network none IMAGE true", subjects: runImage},
-	}
+	}, pullCases()...)
 }
 
 // peer is a program that speaks runc's command line.

@@ -67,18 +67,36 @@ func (b *bench) runHere(name, source string, err error) subject {
 	}
 }
 
-// podman keeps its store in the stage. Its pause process stays between runs,
-// as it does for people, and is ended at the end.
-func (b *bench) podman(source string, err error) subject {
-	path, missing := find("podman")
-	s := subject{name: "podman with crun", err: errors.Join(missing, err)}
-	podman := func(args ...string) []string {
+// podmanIn is podman's command line with a store of its own.
+func (b *bench) podmanIn(store string) (func(args ...string) []string, error) {
+	path, err := find("podman")
+	return func(args ...string) []string {
 		argv := []string{
-			path, "--root", b.path("podman"), "--runroot", filepath.Join(b.State, "podman"), "--runtime", "crun",
+			path, "--root", store, "--runroot", filepath.Join(b.State, "podman"), "--runtime", "crun",
 			"--cgroup-manager", "cgroupfs", "--events-backend", "none", "--storage-driver", "overlay",
 		}
 		return append(argv, args...)
+	}, err
+}
+
+// endPodman removes a store of podman's and ends its pause process.
+func (b *bench) endPodman(podman func(...string) []string, store string) {
+	for _, argv := range [][]string{podman("rmi", "--all", "--force"), podman("system", "migrate")} {
+		if err := b.exec(argv...); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: clean up: %v\n", err)
+		}
 	}
+	_ = b.exec(podman("unshare", "rm", "-rf", store)...) // root removes it anyway
+	_ = b.exec(podman("system", "migrate")...)
+	b.reap()
+}
+
+// podman keeps its store in the stage. Its pause process stays between runs,
+// as it does for people, and is ended at the end.
+func (b *bench) podman(source string, err error) subject {
+	store := b.path("podman")
+	podman, missing := b.podmanIn(store)
+	s := subject{name: "podman with crun", err: errors.Join(missing, err)}
 	if s.err != nil {
 		return s
 	}
@@ -89,15 +107,7 @@ func (b *bench) podman(source string, err error) subject {
 	s.run = func(int) error {
 		return b.exec(podman("run", "--rm", "--network", "none", image, "true")...)
 	}
-	s.done = func() {
-		for _, argv := range [][]string{podman("rmi", "--all", "--force"), podman("system", "migrate")} {
-			if err := b.exec(argv...); err != nil {
-				fmt.Fprintf(os.Stderr, "bench: clean up: %v\n", err)
-			}
-		}
-		_ = b.exec(path, "unshare", "rm", "-rf", b.path("podman")) // root removes it anyway
-		b.reap()
-	}
+	s.done = func() { b.endPodman(podman, store) }
 	return s
 }
 

@@ -10,14 +10,20 @@ import (
 	"time"
 )
 
-var errNotInstalled = errors.New("not installed")
+var (
+	errNotInstalled = errors.New("not installed")
+	errUnable       = errors.New("it cannot do that")
+)
 
 // subject is one program, or one sequence of programs, in a case.
 type subject struct {
-	name string
-	run  func(i int) error // what the clock counts; i is new each time
-	done func()            // after the last run, may be nil
-	err  error             // why it cannot run at all
+	name  string
+	ready func() error      // before each run, may be nil
+	run   func(i int) error // what the clock counts; i is new each time
+	done  func()            // after the last run, may be nil
+	peak  *int64            // KiB that the largest process of a run held, may be nil
+	err   error             // why it cannot run at all
+	most  int64             // the largest peak
 }
 
 // benchCase is a row of subjects that do the same work.
@@ -52,6 +58,8 @@ type Result struct {
 	Min    float64 `json:"min_ms,omitempty"`
 	// Ratio is airplant's median divided by this subject's.
 	Ratio float64 `json:"ratio,omitempty"`
+	// Peak is the memory of the largest process, in MiB.
+	Peak float64 `json:"peak_mib,omitempty"`
 	// Value and Unit are set in cases that weigh instead of time.
 	Value float64 `json:"value,omitempty"`
 	Unit  string  `json:"unit,omitempty"`
@@ -95,10 +103,24 @@ func (b *bench) alternate(ctx context.Context, subjects []subject, rounds int) [
 			if s.err = ctx.Err(); s.err != nil {
 				continue
 			}
+			if s.ready != nil {
+				s.err = s.ready()
+				b.reap()
+			}
+			if s.err != nil {
+				continue
+			}
+			if s.peak != nil {
+				*s.peak = 0
+				shrink()
+			}
 			start := time.Now()
 			s.err = s.run(round)
 			took := time.Since(start)
 			b.reap()
+			if s.peak != nil {
+				s.most = max(s.most, *s.peak)
+			}
 			if s.err == nil && round >= b.Warmup {
 				times[i] = append(times[i], took)
 			}
@@ -132,12 +154,15 @@ func summary(s subject, times []time.Duration) Result {
 	switch {
 	case errors.Is(s.err, errNotInstalled):
 		r.Status = statusMissing
+	case errors.Is(s.err, errUnable):
+		r.Status, r.Error = statusSkipped, s.err.Error()
 	case s.err != nil:
 		r.Status, r.Error = statusFailed, s.err.Error()
 	default:
 		slices.Sort(times)
 		r.Runs = len(times)
 		r.Median, r.P90, r.Min = ms(quantile(times, 0.5)), ms(quantile(times, 0.9)), ms(times[0])
+		r.Peak = float64(s.most>>6) / 16
 	}
 	return r
 }

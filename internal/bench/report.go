@@ -23,12 +23,16 @@ func printCase(out io.Writer, c benchCase, results []Result) {
 			fmt.Fprintf(w, "  %s\t%s: %s\n", r.Subject, r.Status, r.Error)
 		case r.Unit != "":
 			fmt.Fprintf(w, "  %s\t%.0f %s\n", r.Subject, r.Value, r.Unit)
-		case r.Ratio != 0:
-			fmt.Fprintf(w, "  %s\tmedian %.2f ms\tp90 %.2f ms\tmin %.2f ms\tairplant takes %.2f of it\n",
-				r.Subject, r.Median, r.P90, r.Min, r.Ratio)
 		default:
-			fmt.Fprintf(w, "  %s\tmedian %.2f ms\tp90 %.2f ms\tmin %.2f ms\t%d runs\n",
-				r.Subject, r.Median, r.P90, r.Min, r.Runs)
+			fmt.Fprintf(w, "  %s\tmedian %.2f ms\tp90 %.2f ms\tmin %.2f ms\t", r.Subject, r.Median, r.P90, r.Min)
+			if r.Peak != 0 {
+				fmt.Fprintf(w, "%.0f MiB\t", r.Peak)
+			}
+			if r.Ratio != 0 {
+				fmt.Fprintf(w, "airplant takes %.2f of it\n", r.Ratio)
+			} else {
+				fmt.Fprintf(w, "%d runs\n", r.Runs)
+			}
 		}
 	}
 	w.Flush()
@@ -51,7 +55,7 @@ func (b *bench) hostLine() string {
 		kernel = "Linux " + unix.ByteSliceToString(uts.Release[:]) + " " + unix.ByteSliceToString(uts.Machine[:])
 	}
 	parts := []string{kernel, cpuName(), "as uid " + fmt.Sprint(b.UID)}
-	for _, name := range []string{"crun", "runc", "bwrap", "podman"} {
+	for _, name := range []string{"crun", "runc", "bwrap", "podman", "skopeo", "umoci"} {
 		path, err := find(name)
 		if err != nil {
 			continue

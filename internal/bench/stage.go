@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -32,6 +33,7 @@ type stage struct {
 	Rounds  int
 	Warmup  int
 	Image   string
+	Debian  string // an OCI layout, "" without one
 	Cases   []string
 	Records bool // results go to descriptor 4 as well; 3 leads to root
 }
@@ -40,6 +42,11 @@ func newStage(ctx context.Context, o options) (_ *stage, err error) {
 	s := &stage{Rounds: o.rounds, Warmup: o.warmup, Image: o.image, Cases: o.cases, Records: o.jsonFile != ""}
 	if err := s.lookup(o.account); err != nil {
 		return nil, err
+	}
+	if len(o.cases) == 0 || slices.ContainsFunc(o.cases, isPull) {
+		if s.Debian, err = debianLayout(); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		}
 	}
 	if s.Dir, err = os.MkdirTemp("", "airplant-bench-"); err != nil {
 		return nil, err

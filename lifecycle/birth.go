@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"airplant/internal/birth"
+	"airplant/internal/sys"
 	"airplant/lifecycle/cgroup"
 	"airplant/lifecycle/plan"
 	"airplant/userns"
@@ -195,6 +196,7 @@ func (b *newborn) fork(o *CreateOptions) (err error) {
 	}
 	compiled := make(chan error, 1)
 	compile := func() {
+		sys.GrowStack()
 		err := b.plan.Complete()
 		if err == nil {
 			err = b.plan.Compile(f[plan.Executable], b.plan.MainInputs(), b.inject)

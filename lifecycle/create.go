@@ -44,6 +44,7 @@ func Preload(bundle string) func(bundle string) (*specs.Spec, error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		sys.GrowStack()
 		spec, err = LoadSpec(bundle)
 	}()
 	go func() { _, _ = host() }()

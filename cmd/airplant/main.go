@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"airplant/internal/hello"
+	"airplant/internal/sys"
 	"airplant/lifecycle"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -38,7 +39,7 @@ type env struct {
 const handedOver = "AIRPLANT_HANDED_OVER"
 
 func main() {
-	growStack(len(os.Args) == 0)
+	sys.GrowStack()
 	e := &env{args: os.Args, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, started: time.Now()}
 	if err := e.adopt(); err != nil {
 		e.report(err)
@@ -93,21 +94,4 @@ func (e *env) self() (string, error) {
 		return e.exe, nil
 	}
 	return os.Executable()
-}
-
-// growStack makes the stack as large as commands need before there is much on
-// it. It begins small and doubles, and each time pages are touched for the new
-// size, and the tables of all functions on it are read: 16 page faults, a
-// twentieth of what `oci state` costs. To have so large a frame is enough.
-//
-//go:noinline
-func growStack(never bool) (sum byte) {
-	if never { // what is not executed is not cleared either
-		var room [28 << 10]byte
-		for i := range room {
-			room[i] = sum
-			sum += room[(i*7)%len(room)]
-		}
-	}
-	return sum
 }

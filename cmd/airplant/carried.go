@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 
@@ -99,23 +98,19 @@ func carried() (*os.File, error) {
 	return f, nil
 }
 
-// unpack writes the program right into the file's pages. Before the packed
-// program comes its size.
+// unpack writes the program into a file, as internal/pack has packed it.
 func unpack(f *os.File) error {
-	size := binary.LittleEndian.Uint64(wholeProgram)
-	if err := f.Truncate(int64(size)); err != nil {
-		return fmt.Errorf("unpack the whole program: %w", err)
+	block := make([]byte, 256<<10)
+	for from := wholeProgram; len(from) > 0; {
+		packed := binary.LittleEndian.Uint32(from)
+		n, err := lz4.UncompressBlock(from[4:4+packed], block)
+		if err == nil {
+			_, err = f.Write(block[:n])
+		}
+		if err != nil {
+			return fmt.Errorf("unpack the whole program: %w", err)
+		}
+		from = from[4+packed:]
 	}
-	pages, err := unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return fmt.Errorf("map the whole program: %w", err)
-	}
-	n, err := lz4.UncompressBlock(wholeProgram[8:], pages)
-	if err == nil && n != len(pages) {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		err = fmt.Errorf("unpack the whole program: %w", err)
-	}
-	return errors.Join(err, unix.Munmap(pages))
+	return nil
 }

@@ -33,9 +33,12 @@ func (e *env) people(args []string) int {
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
-	if args[0] == "--version" {
+	switch args[0] {
+	case "--version":
 		fmt.Fprintf(e.stdout, "airplant %s\n", version)
 		return 0
+	case "help":
+		args = append(slices.Clone(args[1:]), "--help")
 	}
 	f := e.peopleFace()
 	if n := f.index(args[0]); n >= 0 && slices.Contains([]string{"run", "explain", "unshare"}, args[0]) {

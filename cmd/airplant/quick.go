@@ -41,9 +41,8 @@ func (q *quick) read(args []string, to ...any) bool {
 	for n := 0; n < len(args); n++ {
 		a := args[n]
 		switch {
-		case a == "--" && q.last.IsValid() && len(q.args) == 0:
-			q.last.Set(reflect.ValueOf(slices.Clone(args[n+1:])))
-			return true
+		case a == "--":
+			return q.rest(args[n+1:])
 		case !strings.HasPrefix(a, "-") || a == "-":
 			if !q.argument(a) {
 				return false
@@ -56,7 +55,7 @@ func (q *quick) read(args []string, to ...any) bool {
 			n += used
 		}
 	}
-	return !slices.ContainsFunc(q.args, func(a argument) bool { return !a.optional })
+	return q.complete()
 }
 
 // fields lists the flags and arguments of a struct, and sets defaults.
@@ -94,6 +93,26 @@ func (q *quick) fields(v reflect.Value) bool {
 	return true
 }
 
+// rest reads what follows "--": arguments only.
+func (q *quick) rest(args []string) bool {
+	for len(args) > 0 && len(q.args) > 0 {
+		q.argument(args[0])
+		args = args[1:]
+	}
+	if len(args) > 0 {
+		if !q.last.IsValid() {
+			return false
+		}
+		q.last.Set(reflect.ValueOf(slices.Clone(args)))
+	}
+	return q.complete()
+}
+
+// complete tells whether nothing is missing.
+func (q *quick) complete() bool {
+	return !slices.ContainsFunc(q.args, func(a argument) bool { return !a.optional })
+}
+
 func (q *quick) argument(a string) bool {
 	if len(q.args) == 0 {
 		return false
@@ -116,7 +135,7 @@ func (q *quick) flag(args []string) (used int, ok bool) {
 		// Of a type of its own, a switch does something when it is parsed.
 		return 0, !joined && f.to.Type() == reflect.TypeFor[bool]() && assign(f, "true")
 	case !joined:
-		if len(args) < 2 || strings.HasPrefix(args[1], "-") {
+		if len(args) < 2 || strings.HasPrefix(args[1], "-") && args[1] != "-" {
 			return 0, false
 		}
 		value, used = args[1], 1

@@ -14,33 +14,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// inV2 runs the calling test again under an account, on a host with cgroup
-// version 2 alone and a cgroup that is delegated to the account. It reports
-// true when it has.
-func inV2(t *testing.T) bool {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		return false
-	}
-	u := testenv.Plain(t)
-	testenv.Binary(t) // the account cannot build it
-	program := filepath.Join(u.TempDir(t), "lifecycle.test")
-	self, err := os.ReadFile("/proc/self/exe")
-	if err == nil {
-		err = os.WriteFile(program, self, 0o755) // the account executes it
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := u.V2Command(t, program, "-test.v", "-test.count=1", "-test.run=^"+t.Name()+"$").CombinedOutput()
-	t.Logf("as %s:\n%s", u.Name, out)
-	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Fatalf("as %s: %v", u.Name, err)
-	}
-	return true
-}
-
-// delegated is the directory of the cgroup that is ours, as rerun by inV2.
+// delegated is the directory of the cgroup that is ours, as RerunV2 makes it.
 func delegated(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/cgroup")
@@ -76,7 +50,7 @@ func cgroupOf(t *testing.T, pid int) string {
 // is frozen and listed by it, takes further processes into it, and leaves
 // nothing of it.
 func TestCgroup(t *testing.T) {
-	if inV2(t) {
+	if testenv.Plain(t).RerunV2(t) {
 		return
 	}
 	dir := delegated(t)
@@ -128,7 +102,7 @@ func TestCgroup(t *testing.T) {
 // TestCgroupsPath: directories that were made for a container go with it, and
 // one that has processes is another's.
 func TestCgroupsPath(t *testing.T) {
-	if inV2(t) {
+	if testenv.Plain(t).RerunV2(t) {
 		return
 	}
 	dir := delegated(t)
@@ -156,7 +130,7 @@ func TestCgroupsPath(t *testing.T) {
 // TestLimitsNeedControllers: a limit that cannot be had is refused by name,
 // and one that means none is not.
 func TestLimitsNeedControllers(t *testing.T) {
-	if inV2(t) {
+	if testenv.Plain(t).RerunV2(t) {
 		return
 	}
 	dir := delegated(t)

@@ -1,11 +1,8 @@
 package main_test
 
 import (
-	"bytes"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"airplant/internal/testenv"
@@ -25,7 +22,8 @@ func TestPodman(t *testing.T) {
 			tell(t, "podman*.txtar")
 			return
 		}
-		rerunV2(t, u)
+		testenv.Root(t)
+		u.RerunV2(t)
 	})
 }
 
@@ -56,54 +54,4 @@ func openTUN(t *testing.T) {
 	if err := os.Chmod("/dev/net/tun", 0o666); err != nil { // whatever the umask
 		t.Fatal(err)
 	}
-}
-
-// rerunV2 runs the calling test again as the account, in a cgroup of its own of
-// a host with version 2 alone.
-func rerunV2(t *testing.T, u testenv.User) {
-	t.Helper()
-	testenv.Root(t)
-	testenv.Binary(t) // the account cannot build it
-	dir := u.TempDir(t)
-	here := filepath.Join(dir, "cmd", "airplant")
-	program := filepath.Join(dir, "test")
-	if err := os.MkdirAll(here, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.CopyFS(filepath.Join(here, stories), os.DirFS(stories)); err != nil {
-		t.Fatal(err)
-	}
-	if err := copySelf(program); err != nil {
-		t.Fatal(err)
-	}
-	cmd := u.V2Command(t, program, "-test.v", "-test.count=1", "-test.run=^TestPodman$/^cgroup2$")
-	cmd.Dir = here
-	out, err := cmd.CombinedOutput()
-	t.Logf("as %s:\n%s", u.Name, bytes.TrimSpace(out))
-	switch {
-	case err != nil:
-		t.Fatalf("as %s: %v", u.Name, err)
-	case bytes.Contains(out, []byte("--- SKIP: "+t.Name()+" ")):
-		t.SkipNow() //nolint:forbidigo // counted by the rerun
-	case !bytes.Contains(out, []byte("--- PASS: "+t.Name()+" ")):
-		t.Fatalf("as %s: %s was not run", u.Name, t.Name())
-	}
-}
-
-// copySelf copies this test binary.
-func copySelf(to string) (err error) {
-	in, err := os.Open("/proc/self/exe")
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
-	if err != nil {
-		return err
-	}
-	if _, err := io.Copy(out, in); err != nil {
-		out.Close()
-		return err
-	}
-	return out.Close()
 }

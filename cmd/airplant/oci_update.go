@@ -162,7 +162,8 @@ func parseSize(text string) (int64, bool) {
 		power = 0
 	}
 	n, err := strconv.ParseFloat(digits, 64)
-	if err != nil || len(unit) > 1 || unit != "" && power == 0 || n < 0 {
+	// strconv also reads exponents, hexadecimal numbers and "nan".
+	if err != nil || strings.Trim(digits, "0123456789.") != "" || len(unit) > 1 || unit != "" && power == 0 {
 		return 0, false
 	}
 	if whole, err := strconv.ParseInt(digits, 10, 64); err == nil && power == 0 {

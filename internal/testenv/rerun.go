@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -28,6 +29,24 @@ func (u User) Rerun(t *testing.T) bool {
 	if os.Geteuid() == u.UID {
 		return false
 	}
+	rerun(t, u, u.Command)
+	return true
+}
+
+// RerunV2 is [User.Rerun] in a host that has cgroup version 2 alone, with a
+// cgroup that is delegated to the account: see [User.V2Command].
+func (u User) RerunV2(t *testing.T) bool {
+	t.Helper()
+	if os.Geteuid() == u.UID {
+		return false
+	}
+	rerun(t, u, u.V2Command)
+	return true
+}
+
+// rerun runs the calling test by a command of the account.
+func rerun(t *testing.T, u User, command func(t testing.TB, name string, args ...string) *exec.Cmd) {
+	t.Helper()
 	again, err := copySelf()
 	if err != nil {
 		t.Fatalf("copy the test binary: %v", err)
@@ -36,7 +55,7 @@ func (u User) Rerun(t *testing.T) bool {
 	// rerun calls it.
 	_, _ = program()
 
-	cmd := u.Command(t, again.binary, "-test.v", "-test.count=1", "-test.run="+onlyTest(t.Name()))
+	cmd := command(t, again.binary, "-test.v", "-test.count=1", "-test.run="+onlyTest(t.Name()))
 	cmd.Dir = again.dir
 	out, err := cmd.CombinedOutput()
 	t.Logf("as %s:\n%s", u.Name, bytes.TrimSpace(out))
@@ -48,7 +67,6 @@ func (u User) Rerun(t *testing.T) bool {
 	case !bytes.Contains(out, []byte("--- PASS: "+t.Name()+" ")):
 		t.Fatalf("as %s: %s was not run", u.Name, t.Name())
 	}
-	return true
 }
 
 // onlyTest is a -test.run pattern that matches the named test and no other.

@@ -10,7 +10,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -20,31 +19,6 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
-
-// inView runs the calling test again under an account in a host that has
-// version 2 alone and a cgroup delegated to the account. It reports true when
-// it has.
-func inView(t *testing.T) bool {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		return false
-	}
-	u := testenv.Plain(t)
-	program := filepath.Join(u.TempDir(t), "cgroup.test")
-	self, err := os.ReadFile("/proc/self/exe")
-	if err == nil {
-		err = os.WriteFile(program, self, 0o755) // the account executes it
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := u.V2Command(t, program, "-test.v", "-test.count=1", "-test.run=^"+t.Name()+"$").CombinedOutput()
-	t.Logf("as %s:\n%s", u.Name, out)
-	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Fatalf("as %s: %v", u.Name, err)
-	}
-	return true
-}
 
 func caller() Caller {
 	return Caller{UID: os.Geteuid(), Privileged: os.Geteuid() == 0, RuntimeDir: os.Getenv("XDG_RUNTIME_DIR")}
@@ -115,7 +89,7 @@ func soon(t *testing.T) context.Context {
 }
 
 func TestFreezeKillRemove(t *testing.T) {
-	if inView(t) {
+	if testenv.Plain(t).RerunV2(t) {
 		return
 	}
 	ctx := soon(t)
@@ -182,7 +156,7 @@ func TestFreezeKillRemove(t *testing.T) {
 }
 
 func TestSignalWithoutKill(t *testing.T) {
-	if inView(t) {
+	if testenv.Plain(t).RerunV2(t) {
 		return
 	}
 	g := create(t, plan(t, Request{Path: path.Join(ownGroup(t), "signal")}))
@@ -199,7 +173,7 @@ func TestSignalWithoutKill(t *testing.T) {
 }
 
 func TestJoinOwnAndSub(t *testing.T) {
-	if inView(t) {
+	if testenv.Plain(t).RerunV2(t) {
 		return
 	}
 	g := create(t, plan(t, Request{Path: path.Join(ownGroup(t), "join")}))
@@ -242,7 +216,7 @@ func TestJoinOwnAndSub(t *testing.T) {
 
 // No name leads out of a directory, whatever it is and whoever checked it.
 func TestBeneath(t *testing.T) {
-	if inView(t) {
+	if testenv.Plain(t).RerunV2(t) {
 		return
 	}
 	g := create(t, plan(t, Request{Path: path.Join(ownGroup(t), "beneath")}))
@@ -260,7 +234,7 @@ func TestBeneath(t *testing.T) {
 }
 
 func TestVacate(t *testing.T) {
-	if inView(t) {
+	if testenv.Plain(t).RerunV2(t) {
 		return
 	}
 	base := path.Join(ownGroup(t), "vacate")
@@ -287,7 +261,7 @@ func TestVacate(t *testing.T) {
 
 // What fails leaves nothing behind.
 func TestCreateUndone(t *testing.T) {
-	if inView(t) {
+	if testenv.Plain(t).RerunV2(t) {
 		return
 	}
 	base := ownGroup(t)
@@ -317,7 +291,7 @@ func TestCreateUndone(t *testing.T) {
 }
 
 func TestWatch(t *testing.T) {
-	if inView(t) {
+	if testenv.Plain(t).RerunV2(t) {
 		return
 	}
 	ctx := soon(t)

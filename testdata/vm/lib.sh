@@ -19,6 +19,16 @@ fail() {
 	exit 1
 }
 
+# same compares: same WHAT GOT WANT. A script goes on after a difference, to
+# show them all, and ends by ended.
+differences=0
+same() {
+	[ "$2" = "$3" ] && return
+	say "DIFFERS: $1: got '$2', want '$3'"
+	differences=$((differences + 1))
+}
+ended() { [ $differences = 0 ] || fail "$differences differences"; }
+
 # bundle makes a bundle of busybox in a new directory: bundle DIR [--rootless],
 # for whoever calls it. It is changed with what follows.
 bundle() (
@@ -39,5 +49,25 @@ program() {
 	sed -i '/"args": \[/,/\]/c\		"args": ["sh", "-c", "'"$2"'"],' "$1/config.json"
 	sed -i 's/"terminal": true/"terminal": false/' "$1/config.json"
 }
-limits() { sed -i 's|"resources": {|&'"$2"',|' "$1/config.json"; }
+limits() {
+	[ -n "$2" ] || return 0
+	if grep -q '"resources": {' "$1/config.json"; then
+		sed -i 's|"resources": {|&'"$2"',|' "$1/config.json"
+	else
+		sed -i 's|"linux": {|&"resources": {'"$2"'},|' "$1/config.json"
+	fi
+}
 groupPath() { sed -i 's|"linux": {|&"cgroupsPath": "'"$2"'",|' "$1/config.json"; }
+
+# config writes a config.json of its own, for root in /:
+# config DIR ARGS [PROCESS [LINUX [MOUNTS [NAMESPACES]]]], the process's
+# arguments, and further members and entries, all as JSON.
+config() {
+	cat >"$1/config.json" <<-END
+		{"ociVersion": "1.3.0", "root": {"path": "rootfs"},
+		 "process": {"cwd": "/", "user": {"uid": 0, "gid": 0}, "args": $2, "env": ["PATH=/bin"] ${3-}},
+		 "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"},
+		  {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"]} ${5-}],
+		 "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"} ${6-}] ${4-}}}
+	END
+}

@@ -1,25 +1,6 @@
 # What limits do to a container, end to end: limits.sh [FLAGS OF airplant oci].
 # It is run by whoever is to be shown to have limits, with a way to a cgroup.
-. ./lib.sh
-oci="$airplant oci $*"
-rootless=
-[ "$(id -u)" = 0 ] || rootless=--rootless
-dir=$(mktemp -d)
-cd "$dir"
-bundle b $rootless
-cp b/config.json plain.json
-
-# with STARTS anew: with RESOURCES COMMAND
-with() {
-	cp plain.json b/config.json
-	program b "$2"
-	limits b "$1"
-}
-pid() { $oci state c | sed -n 's/.*"pid": \([0-9]*\).*/\1/p'; }
-group() { echo "/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/$(pid)/cgroup")"; }
-is() { [ "$(cat "$(group)/$1")" = "$2" ] || fail "$1 is $(cat "$(group)/$1"), not $2"; }
-total() { $oci events --stats c | sed -n 's/.*"cpu":{"usage":{"total":\([0-9]*\).*/\1/p'; }
-now() { sed 's/\.\([0-9]*\) .*/\10000000/' /proc/uptime; } # nanoseconds
+. ./container.sh
 
 # Memory: who takes more than the limit is killed.
 with '"memory": {"limit": 33554432, "swap": 33554432}' 'dd if=/dev/zero of=/dev/null bs=100M count=1; exit $?'
@@ -46,13 +27,19 @@ is pids.max 30
 is cpu.max "20000 100000"
 is cpu.weight 59
 sleep 1
-a=$(total) at=$(now)
+a=$(cpu_time) at=$(now)
 sleep 4
-b=$(total) bt=$(now)
+b=$(cpu_time) bt=$(now)
 percent=$(((b - a) / ((bt - at) / 100)))
 say "cpu: $percent % of one processor, by a quota of 20 %"
 [ $percent -ge 10 ] && [ $percent -le 24 ] || fail "the quota is not kept"
 $oci events --stats c | grep -q '"throttledPeriods":[1-9]' || fail "no throttling in $($oci events --stats c)"
+
+# What it uses, as the kernel counts it.
+$oci events --stats c >stats
+grep -q '^{"type":"stats","id":"c","data":{"cpu":{"usage":{"total":[1-9]' stats || fail "$(cat stats)"
+same "pids" "$(usage '"pids":{"current"')" 1
+same "the limit of memory in stats" "$(usage '"usage":{"limit"')" 67108864
 
 # Update.
 $oci update --pids-limit 40 --memory 48M --memory-swap 48M --cpu-quota 50000 --cpu-period 100000 c
@@ -73,35 +60,27 @@ $oci update --memory 16M --memory-swap 16M c
 echo '{"unified": {"memory.high": "max"}}' | $oci update -r - c
 $oci exec c dd if=/dev/zero of=/dev/null bs=100M count=1 || status=$?
 [ $status = 137 ] || fail "exec of 100 MB within 16 MB: $status"
-for i in 1 2 3 4 5; do
-	grep -q '"type":"oom","id":"c"' events && break
-	sleep 1
-done
-grep -q '"type":"oom","id":"c"' events || fail "no event: $(cat events)"
+until_true grep -q '"type":"oom","id":"c"' events
 say "oom event, and exec is in the cgroup"
 
 # Pause.
 $oci pause c
 grep -q 'frozen 1' "$g/cgroup.events" || fail "not frozen"
 $oci exec c true 2>/dev/null && fail "exec in a paused container"
-a=$(total)
+a=$(cpu_time)
 sleep 1
-[ "$(total)" = "$a" ] || fail "it runs while paused"
+[ "$(cpu_time)" = "$a" ] || fail "it runs while paused"
 $oci resume c
 grep -q 'frozen 0' "$g/cgroup.events" || fail "still frozen"
 say "pause, resume"
 
-# Kill all, and nothing is left.
+# Kill all, and nothing is left; a frozen one, too.
 $oci exec -d c sleep 1000
+$oci pause c
 $oci kill --all c KILL
-for i in 1 2 3 4 5; do
-	$oci state c | grep -q stopped && break
-	sleep 1
-done
+until_true stopped
 $oci delete c
 [ ! -e "$g" ] || fail "$g is left"
-for i in 1 2 3 4 5; do
-	grep -q oom events && wait && break
-done
+wait # events ends with the container
 say "kill, delete"
-rm -rf "$dir"
+ended

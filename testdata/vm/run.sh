@@ -3,23 +3,24 @@
 # beside it, and ends as guest.sh did. The machine is emulated (TCG), so that
 # it works where KVM does not; nothing it writes is kept.
 #
-#   run.sh DIRECTORY [plain|apparmor|selinux]
+#   run.sh DIRECTORY [plain|apparmor|selinux|podman]
 set -eu
 here=$(dirname "$(readlink -f "$0")")
 files=$1 flavour=${2:-plain}
 image=$("$here/image.sh" "$flavour")
 append="console=ttyS0 quiet loglevel=3 systemd.show_status=0 panic=-1 systemd.unified_cgroup_hierarchy=1"
+lsm=lockdown,yama,landlock
 case $flavour in
-plain) append="$append apparmor=0 selinux=0" ;;
-apparmor) append="$append security=apparmor" ;;
-selinux) append="$append security=selinux selinux=1 enforcing=0" ;;
+apparmor) lsm=$lsm,apparmor ;;
+selinux) lsm=$lsm,selinux append="$append selinux=1 enforcing=0" ;;
 esac
+append="$append lsm=$lsm"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/files"
 cp -r "$files"/. "$work/files"
-cp "$here/guest.sh" "$here/lib.sh" "$here/limits.sh" "$work/files"
+cp "$here"/guest.sh "$here"/lib.sh "$here"/container.sh "$here"/limits.sh "$here"/devices.sh "$here"/scope.sh "$work/files"
 chmod -R a+rX "$work/files"
 truncate -s "$(($(du -sm "$work/files" | cut -f1) * 5 / 4 + 16))M" "$work/files.img"
 mke2fs -q -t ext4 -m 0 -d "$work/files" "$work/files.img"

@@ -1,27 +1,6 @@
 # SELinux: the label of a container's process, of its keys and of its mounts.
 # The policy is Debian's, and permissive.
 . ./lib.sh
-failed=0
-
-# same WHAT GOT WANT compares.
-same() {
-	[ "$2" = "$3" ] && return
-	say "$1: got '$2', want '$3'"
-	failed=1
-}
-
-# config DIR ARGS [PROCESS [LINUX [MOUNTS [NAMESPACES]]]] writes config.json: the
-# process's arguments, and further fields, mounts and namespaces, all as JSON.
-config() {
-	cat >"$1/config.json" <<-EOF
-		{"ociVersion": "1.3.0", "root": {"path": "rootfs"},
-		 "process": {"cwd": "/", "user": {"uid": 0, "gid": 0}, "args": $2, "env": ["PATH=/bin"] ${3-}},
-		 "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"},
-		  {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"]} ${5-}],
-		 "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"} ${6-}] ${4-}}}
-	EOF
-}
-
 work=$(mktemp -d)
 chmod 755 "$work"
 oci() { $airplant oci --root "$work/state" "$@"; }
@@ -46,7 +25,7 @@ config "$b" '["sh", "-c", "grep -E \" /(t|dev|dev/pts) \" /proc/self/mountinfo |
 ln -sf busybox "$b/rootfs/bin/grep"
 same "mounts with a label" "$(oci run --bundle "$b" c 2>&1)" 3
 config "$b" '["sleep", "1000"]' "$process" "$linux" "$mounts"
-oci run -d --bundle "$b" c || failed=1
+oci run -d --bundle "$b" c
 pid=$(oci state c | sed -n 's/.*"pid": \([0-9]*\).*/\1/p')
 for dir in t dev/pts dev/mqueue; do
 	same "the label of /$dir" "$(stat -c %C "/proc/$pid/root/$dir")" "$files"
@@ -58,6 +37,6 @@ oci delete -f c
 config "$b" '["true"]' ', "selinuxLabel": "no:such:label:s0"'
 case $(oci run --bundle "$b" c 2>&1) in
 *"process.selinuxLabel"*"the policy does not know the label"* | *"label the session keyring"*) ;;
-*) say "an unknown label: $(oci run --bundle "$b" c 2>&1)" && failed=1 ;;
+*) same "an unknown label" "$(oci run --bundle "$b" c 2>&1)" "an error that says so" ;;
 esac
-[ $failed = 0 ] || fail "see above"
+ended

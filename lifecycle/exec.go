@@ -14,6 +14,7 @@ import (
 	"airplant/lifecycle/landlock"
 	"airplant/lifecycle/plan"
 
+	"github.com/go-json-experiment/json"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -41,14 +42,20 @@ func (r *Runtime) Process(id string, ignorePaused bool) (*specs.Process, error) 
 		return nil, fmt.Errorf("%w: cannot exec in a container that is %s", ErrState, status)
 	}
 	// Not the bundle's: what changes there must not change what an exec may do.
-	spec, err := LoadSpecFile(filepath.Join(r.Root, rec.ID, configFile))
+	var kept struct {
+		Process *specs.Process `json:"process"`
+	}
+	text, err := sys.ReadFile(filepath.Join(r.Root, rec.ID, configFile))
+	if err == nil {
+		err = json.Unmarshal(text, &kept)
+	}
+	if err == nil && kept.Process == nil {
+		err = errors.New("no process")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration of %s: %w", id, err)
 	}
-	if spec.Process == nil {
-		return nil, fmt.Errorf("the configuration of %s has no process", id)
-	}
-	return spec.Process, nil
+	return kept.Process, nil
 }
 
 // Exec runs a further process in a container, in all its namespaces. In the

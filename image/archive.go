@@ -8,11 +8,17 @@ import (
 	"io/fs"
 	"os"
 	"path"
+
+	"airplant/image/layer"
 )
 
-// maxArchive bounds the number of files in an archive: a layout has a few
-// dozen.
-const maxArchive = 100_000
+// Limits of an archive; a layout has a few dozen files.
+const (
+	maxArchive      = 100_000   // files
+	maxArchiveName  = 1024      // bytes in the name of one, which are kept in memory
+	maxArchiveBytes = 256 << 30 // of what is in a compressed one
+	maxImages       = 1000
+)
 
 // archiveFiles reads the files of a tar in place: it keeps where each one
 // lies. The tar may not be compressed.
@@ -62,6 +68,12 @@ func (a *archiveFiles) scan() error {
 			return unsupportedf("not an oci-archive, which is an uncompressed tar: %v", err)
 		}
 		name := path.Clean("/" + h.Name)[1:]
+		if len(name) > maxArchiveName || len(h.Linkname) > maxArchiveName {
+			return unsupportedf("archive with a name of more than %d bytes", maxArchiveName)
+		}
+		if layer.IsSparse(h) {
+			return unsupportedf("archive with a sparse file, %q", name) // it does not lie as it is read
+		}
 		switch h.Typeflag {
 		case tar.TypeReg:
 		case tar.TypeLink: // what lies before it, under a further name

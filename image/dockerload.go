@@ -27,12 +27,16 @@ func dockerImages(f files) ([]entry, error) {
 		return nil, err
 	}
 	var docker []dockerEntry
-	if err := json.Unmarshal(text, &docker); err != nil {
+	if err := parseJSON(text, &docker); err != nil {
 		return nil, unsupportedf("%s: %v", dockerManifestFile, err)
 	}
+	if len(docker) > maxImages {
+		return nil, unsupportedf("archive with %d images, more than %d", len(docker), maxImages)
+	}
 	var list []entry
+	seen := map[string]v1.Descriptor{}
 	for _, d := range docker {
-		source, err := newDockerSource(f, d)
+		source, err := newDockerSource(f, d, seen)
 		if err != nil {
 			return nil, err
 		}
@@ -55,10 +59,12 @@ type dockerSource struct {
 	files    files
 	manifest []byte
 	names    map[digest.Digest]string // of files
+	// seen are files of the archive that were read, by name: images share them.
+	seen map[string]v1.Descriptor
 }
 
-func newDockerSource(f files, d dockerEntry) (*dockerSource, error) {
-	s := &dockerSource{files: f, names: map[digest.Digest]string{}}
+func newDockerSource(f files, d dockerEntry, seen map[string]v1.Descriptor) (*dockerSource, error) {
+	s := &dockerSource{files: f, names: map[digest.Digest]string{}, seen: seen}
 	m := v1.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageManifest, Layers: []v1.Descriptor{}}
 	if len(d.Layers) > maxLayers {
 		return nil, unsupportedf("%d layers, more than %d", len(d.Layers), maxLayers)
@@ -82,6 +88,10 @@ func newDockerSource(f files, d dockerEntry) (*dockerSource, error) {
 // describe reads a file to find its digest; the puller reads it again.
 func (s *dockerSource) describe(name string) (v1.Descriptor, error) {
 	name = path.Clean("/" + name)[1:]
+	if d, ok := s.seen[name]; ok {
+		s.names[d.Digest] = name
+		return d, nil
+	}
 	rc, err := s.files.open(name)
 	if err != nil {
 		return v1.Descriptor{}, err
@@ -100,7 +110,7 @@ func (s *dockerSource) describe(name string) (v1.Descriptor, error) {
 	case bytes.HasPrefix(head.Bytes(), []byte("\x28\xb5\x2f\xfd")):
 		d.MediaType = v1.MediaTypeImageLayerZstd
 	}
-	s.names[d.Digest] = name
+	s.names[d.Digest], s.seen[name] = name, d
 	return d, nil
 }
 

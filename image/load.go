@@ -2,7 +2,6 @@ package image
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -119,7 +118,11 @@ func (s *Store) spool(ctx context.Context, in io.Reader, opts PullOptions) (*os.
 	if err != nil {
 		return nil, err
 	}
-	if _, err = io.Copy(f, plain); err == nil {
+	n, err := io.Copy(f, io.LimitReader(plain, maxArchiveBytes+1))
+	if err == nil && n > maxArchiveBytes {
+		err = unsupportedf("archive of more than %d bytes", int64(maxArchiveBytes))
+	}
+	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
 	if err != nil {
@@ -150,11 +153,14 @@ func entries(f files) ([]entry, error) {
 		return nil, err
 	}
 	var index v1.Index
-	if err := json.Unmarshal(text, &index); err != nil {
+	if err := parseJSON(text, &index); err != nil {
 		return nil, unsupportedf("%s: %v", v1.ImageIndexFile, err)
 	}
 	if err := checkDescriptors(index.Manifests); err != nil {
 		return nil, err
+	}
+	if len(index.Manifests) > maxImages {
+		return nil, unsupportedf("archive with %d images, more than %d", len(index.Manifests), maxImages)
 	}
 	var list []entry
 	for _, d := range index.Manifests {
@@ -270,7 +276,7 @@ func onlyPlatform(ctx context.Context, src Source) (v1.Platform, error) {
 	defer rc.Close()
 	var config v1.Image
 	if text, err = io.ReadAll(io.LimitReader(rc, maxConfig)); err == nil {
-		err = json.Unmarshal(text, &config)
+		err = parseJSON(text, &config)
 	}
 	if err != nil {
 		return v1.Platform{}, unsupportedf("configuration: %v", err)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"airplant/image/layer"
+
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -23,6 +25,7 @@ const (
 
 const (
 	maxConfig = 8 << 20
+	maxBlob   = layer.MaxBytes
 	// maxLayers is what overlayfs stacks (OVL_MAX_STACK).
 	maxLayers = 500
 )
@@ -57,7 +60,7 @@ func parseDocument(text []byte, mediaType string) (*document, error) {
 		return nil, unsupportedf("manifest of %d bytes", len(text))
 	}
 	d := &document{}
-	if err := json.Unmarshal(text, d); err != nil {
+	if err := parseJSON(text, d); err != nil {
 		return nil, unsupportedf("manifest: %v", err)
 	}
 	if d.SchemaVersion == 1 || d.FSLayers != nil || strings.Contains(mediaType, "docker.distribution.manifest.v1") {
@@ -116,6 +119,9 @@ func (d *document) checkManifest() error {
 		if err := checkLayerType(l.MediaType); err != nil {
 			return err
 		}
+		if l.Size > maxBlob {
+			return unsupportedf("layer of %d bytes, more than %d", l.Size, int64(maxBlob))
+		}
 	}
 	return checkDescriptors(append([]v1.Descriptor{*d.Config}, d.Layers...))
 }
@@ -170,6 +176,10 @@ func checkDescriptors(list []v1.Descriptor) error {
 
 // maxUntold is how many indexes without a platform are looked into.
 const maxUntold = 16
+
+// maxFollowed is how many documents are fetched in search of a platform: indexes
+// that lead to each other 16 times, 8 deep, would never end.
+const maxFollowed = 64
 
 // choose finds what to follow in an index: the manifest of the exact variant,
 // else the best one that the platform can run, and else the entries that do
@@ -239,7 +249,7 @@ func level(variant string) int {
 // manifest and the wanted platform.
 func parseConfig(text []byte, layers int, want v1.Platform) (*v1.Image, error) {
 	c := &v1.Image{}
-	if err := json.Unmarshal(text, c); err != nil {
+	if err := parseJSON(text, c); err != nil {
 		return nil, unsupportedf("configuration: %v", err)
 	}
 	if c.RootFS.Type != "layers" {

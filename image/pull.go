@@ -146,6 +146,7 @@ type puller struct {
 	name  func(*record) string // in place of that of ref; may be nil
 
 	documents []v1.Descriptor // manifest and index, already in the store
+	followed  int             // manifests and indexes that indexes led to
 	manifest  *document
 	config    *v1.Image
 	chain     []digest.Digest
@@ -241,6 +242,9 @@ func (p *puller) descend(ctx context.Context, r *record, index *document, depth 
 func (p *puller) follow(ctx context.Context, r *record, d v1.Descriptor, depth int) error {
 	if d.Size > maxManifest {
 		return unsupportedf("manifest of %d bytes", d.Size)
+	}
+	if p.followed++; p.followed > maxFollowed {
+		return unsupportedf("more than %d manifests and indexes within indexes", maxFollowed)
 	}
 	text, err := p.src.Document(ctx, d)
 	if err != nil {

@@ -2,7 +2,6 @@ package image
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 )
 
 // Source is where the parts of an image come from. What it returns has not
@@ -85,18 +85,22 @@ type files interface {
 
 type dirFiles string
 
-// open opens a regular file; a layout that somebody else made may hold a fifo
-// or a link to a device.
+// open opens a regular file; a layout that somebody else made may hold a fifo,
+// for which nobody shall wait, or a link to a device.
 func (d dirFiles) open(name string) (io.ReadCloser, error) {
 	path := filepath.Join(string(d), filepath.FromSlash(name))
-	info, err := os.Stat(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
 	}
-	return os.Open(path)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 func (d dirFiles) close() error { return nil }
@@ -131,7 +135,7 @@ func (s *layoutSource) Root(ctx context.Context) (string, []byte, error) {
 		return "", nil, err
 	}
 	var index v1.Index
-	if err := json.Unmarshal(text, &index); err != nil {
+	if err := parseJSON(text, &index); err != nil {
 		return "", nil, unsupportedf("%s: %v", v1.ImageIndexFile, err)
 	}
 	if err := checkDescriptors(index.Manifests); err != nil {
@@ -172,7 +176,7 @@ func (s *layoutSource) checkLayout() error {
 		return err
 	}
 	var l v1.ImageLayout
-	if err := json.Unmarshal(text, &l); err != nil {
+	if err := parseJSON(text, &l); err != nil {
 		return unsupportedf("%s: %v", v1.ImageLayoutFile, err)
 	}
 	if l.Version != v1.ImageLayoutVersion {

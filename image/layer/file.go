@@ -25,7 +25,7 @@ func (p *Pending) file(d *dir, base string, h *tar.Header, r io.Reader) error {
 		return err
 	}
 	defer f.close()
-	if isSparse(h) {
+	if IsSparse(h) {
 		err = p.copySparse(f, r, h.Size)
 	} else {
 		_, err = io.CopyBuffer(f, r, p.buf)
@@ -45,7 +45,8 @@ func (p *Pending) file(d *dir, base string, h *tar.Header, r io.Reader) error {
 	return d.setTimes(base, atime(h), mtime(h))
 }
 
-func isSparse(h *tar.Header) bool {
+// IsSparse tells whether the content of an entry lies in pieces.
+func IsSparse(h *tar.Header) bool {
 	if h.Typeflag == tar.TypeGNUSparse {
 		return true
 	}

@@ -72,6 +72,9 @@ func (r *Runtime) Exec(id string, process *specs.Process, o *ExecOptions) (statu
 	if err != nil {
 		return 0, err
 	}
+	if rec.Paused && len(rec.Cgroup.V1) > 0 {
+		return 0, fmt.Errorf("%w: in a paused container of cgroup version 1 a process would never begin: it is frozen on its way", ErrState)
+	}
 	b, err := r.enter(&rec, spec.Process, o)
 	if err != nil {
 		return 0, err

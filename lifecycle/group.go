@@ -57,16 +57,14 @@ func (r *Runtime) planGroup(id string, spec *specs.Spec) (*group, error) {
 		return nil, err
 	}
 	limits := spec.Linux.Resources
-	needed, err := cgroup.Needed(limits)
-	if err != nil {
-		return nil, fmt.Errorf("linux.%w", err)
-	}
+	// What version 2 does not have is wrong, unless the host has version 1.
+	needed, wrong := cgroup.Needed(limits)
 	devices := limits != nil && len(limits.Devices) > 0 && !plan.DevicesHold(spec, h)
-	asked := spec.Linux.CgroupsPath != "" || len(needed) > 0 || devices || r.Cgroups == cgroup.Systemd
+	asked := spec.Linux.CgroupsPath != "" || len(needed) > 0 || wrong != nil || devices || r.Cgroups == cgroup.Systemd
 	if !asked && (r.Cgroups == cgroup.Disabled || !h.Unified && ownPIDs(spec)) {
 		return nil, nil
 	}
-	request := cgroup.Request{ID: r.groupID(id), Path: spec.Linux.CgroupsPath, Manager: r.Cgroups}
+	request := cgroup.Request{ID: r.groupID(id), Path: spec.Linux.CgroupsPath, Manager: r.Cgroups, Limited: len(needed) > 0 || wrong != nil}
 	found, err := cgroup.Look(r.caller(h), request)
 	if err != nil {
 		return nil, fmt.Errorf("look at cgroups: %w", err)
@@ -74,6 +72,9 @@ func (r *Runtime) planGroup(id string, spec *specs.Spec) (*group, error) {
 	p, err := cgroup.Choose(found, request)
 	if err != nil {
 		return nil, fmt.Errorf("linux.cgroupsPath: %w", err)
+	}
+	if wrong != nil && len(p.V1) == 0 {
+		return nil, fmt.Errorf("linux.%w", wrong)
 	}
 	if !asked && p.Kind != cgroup.Cgroupfs {
 		return nil, nil
@@ -272,7 +273,14 @@ func (b *newborn) groupFirst() error {
 
 // groupAround makes a group that systemd makes for a process that waits.
 func (b *newborn) groupAround() error {
+	if p := b.group.plan; len(p.V1) > 0 { // as in groupFirst
+		b.container.Cgroup = cgroup.Place{Mount: p.Mount, Path: p.Path, V1: p.V1}
+		if err := b.container.save(); err != nil {
+			return err
+		}
+	}
 	if err := b.group.make(b.child.PID, b.warn); err != nil {
+		b.container.Cgroup = cgroup.Place{} // it may be another's
 		return b.because(err)
 	}
 	b.container.Cgroup = b.group.made.Place()
@@ -287,13 +295,16 @@ func (b *newborn) clone(in birth.Inputs) (err error) {
 		opts.Cgroup = b.into.File()
 	}
 	b.child, err = birth.Fork(&b.plan.Program, in, b.plan.CloneFlags, opts)
-	if err == nil || b.into == nil {
+	if b.into == nil || err == nil && opts.Cgroup != nil {
 		return explainFork(err)
 	}
 	// Between cgroups of different owners only systemd may move processes, and
 	// clone knows nothing of it. Any other failure comes again.
-	opts.Cgroup = nil
-	if b.child, err = birth.Fork(&b.plan.Program, in, b.plan.CloneFlags, opts); err != nil {
+	if opts.Cgroup != nil {
+		opts.Cgroup = nil
+		b.child, err = birth.Fork(&b.plan.Program, in, b.plan.CloneFlags, opts)
+	}
+	if err != nil {
 		return explainFork(err)
 	}
 	if err := join(b.into, b.record, b.child.PID); err != nil {

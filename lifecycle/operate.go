@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"strconv"
 
 	"airplant/internal/birth"
+	"airplant/lifecycle/cgroup"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -139,7 +141,23 @@ func signalFirst(rec *Record, sig unix.Signal) error {
 		return err
 	}
 	defer f.Close()
-	return os.NewSyscallError("pidfd_send_signal", unix.PidfdSendSignal(int(f.Fd()), sig, nil, 0))
+	if err := unix.PidfdSendSignal(int(f.Fd()), sig, nil, 0); err != nil {
+		return os.NewSyscallError("pidfd_send_signal", err)
+	}
+	if sig == unix.SIGKILL && len(rec.Cgroup.V1) > 0 {
+		return letDie(rec)
+	}
+	return nil
+}
+
+// letDie thaws a group of version 1: what is frozen there does not even end by
+// SIGKILL.
+func letDie(rec *Record) error {
+	_, err := withGroup(rec, func(_ context.Context, g *cgroup.Group) error { return g.LetDie() })
+	if errors.Is(err, cgroup.ErrGone) {
+		return nil
+	}
+	return err
 }
 
 // Delete removes a container that is stopped or only created; with force it
@@ -180,6 +198,11 @@ func end(rec *Record) error {
 	defer f.Close()
 	if err := unix.PidfdSendSignal(int(f.Fd()), unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return os.NewSyscallError("pidfd_send_signal", err)
+	}
+	if len(rec.Cgroup.V1) > 0 {
+		if err := letDie(rec); err != nil {
+			return err
+		}
 	}
 	late, err := waitFor(f, int(killPatience.Milliseconds()))
 	if late {

@@ -59,12 +59,12 @@ func (d dir) applyOne(s setting) error {
 }
 
 // checkMemory refuses a limit that would kill at once, if that is asked for.
-func (d dir) checkMemory(r *specs.LinuxResources) error {
+func (d dir) checkMemory(r *specs.LinuxResources, file string) error {
 	m := r.Memory
 	if m == nil || m.CheckBeforeUpdate == nil || !*m.CheckBeforeUpdate || m.Limit == nil || *m.Limit <= 0 {
 		return nil
 	}
-	text, err := d.read("memory.current")
+	text, err := d.read(file)
 	if err != nil {
 		return err
 	}
@@ -81,11 +81,14 @@ func (d dir) checkMemory(r *specs.LinuxResources) error {
 // Update changes the limits that are set in r and leaves the others. Device
 // rules, if there are any, replace those before.
 func (g *Group) Update(r *specs.LinuxResources) error {
+	if len(g.parts) > 0 {
+		return g.updateV1(r)
+	}
 	list, err := settings(r)
 	if err != nil || r == nil {
 		return err
 	}
-	if err := g.dir.checkMemory(r); err != nil {
+	if err := g.dir.checkMemory(r, "memory.current"); err != nil {
 		return err
 	}
 	// systemd would otherwise write its older values again when it reloads.

@@ -1,4 +1,4 @@
-// Package cgroup puts a container into a control group of version 2, limits
+// Package cgroup puts a container into a control group, mostly of version 2, limits
 // it there, and asks, freezes, kills and removes the group.
 //
 // Why groups: a limit has no other place in the kernel, and a group's members
@@ -23,9 +23,9 @@
 // with a process in it, so that [Plan.ByPID] tells to fork first, with the
 // process waiting, and to unshare the cgroup namespace after Create.
 //
-// What the hierarchy does not offer: version 1 controllers are never used. On
-// hybrid hosts the version 2 mount has hardly a controller, but freezes and
-// kills. Devices are not a controller but a BPF program, which needs
+// Where the controllers are version 1's, the host's root gets groups of version 1
+// for what it limits; see v1.go. Users get none: there the version 2 mount, if
+// there is one, has hardly a controller, but freezes and kills. Devices are not a controller but a BPF program, which needs
 // CAP_BPF in the first user namespace: without it device rules are ignored,
 // as runc does, since a user's container has only devices the user may open.
 //
@@ -71,6 +71,9 @@ type Place struct {
 	Unit string `json:"unit,omitempty"`
 	// Bus is the socket of Unit's manager.
 	Bus Bus `json:"bus,omitzero"`
+	// V1 are the hierarchies of version 1 that the group is in, at Path in each;
+	// Mount is then the first of them.
+	V1 []Hierarchy `json:"v1,omitempty"`
 }
 
 // Dir is the group's directory in the file system.
@@ -79,11 +82,15 @@ func (p Place) Dir() string { return path.Join(p.Mount, p.Path) }
 // Group is an open control group. It is not safe for concurrent use.
 type Group struct {
 	place Place
-	dir   dir
+	dir   dir    // in version 1 that of the first part
+	parts []part // of a group of version 1
 }
 
 // Open opens the group at a place. A group that is gone is ErrGone.
 func Open(p Place) (*Group, error) {
+	if len(p.V1) > 0 {
+		return openParts(p)
+	}
 	root, err := openMount(p.Mount)
 	if err != nil {
 		return nil, err
@@ -102,17 +109,31 @@ func Open(p Place) (*Group, error) {
 // Place tells where the group is, for Open.
 func (g *Group) Place() Place { return g.place }
 
-// File is the group's directory, for CLONE_INTO_CGROUP. The group keeps it.
-func (g *Group) File() *os.File { return g.dir.file }
+// File is the group's directory, for CLONE_INTO_CGROUP, nil in version 1. The
+// group keeps it.
+func (g *Group) File() *os.File {
+	if len(g.parts) > 0 {
+		return nil
+	}
+	return g.dir.file
+}
 
 // Close closes the group's descriptor. The group stays.
-func (g *Group) Close() error { return g.dir.close() }
+func (g *Group) Close() error {
+	if len(g.parts) > 0 {
+		return g.closeParts()
+	}
+	return g.dir.close()
+}
 
 // Sub opens a group below this one, as "exec --cgroup" asks for.
 func (g *Group) Sub(name string) (*Group, error) {
 	clean, err := cleanPath(name)
 	if err != nil {
 		return nil, err
+	}
+	if len(g.parts) > 0 {
+		return g.subV1(clean)
 	}
 	d, err := g.dir.sub(clean)
 	if errors.Is(err, unix.ENOENT) {
@@ -148,6 +169,9 @@ func (g *Group) Own(uid, gid int) error {
 
 // Join moves a process into the group, with all its threads.
 func (g *Group) Join(pid int) error {
+	if len(g.parts) > 0 {
+		return g.joinV1(pid)
+	}
 	err := g.dir.write("cgroup.procs", fmt.Sprint(pid))
 	if err != nil && g.place.Unit != "" && errors.Is(err, unix.EACCES) {
 		return attach(g.place, pid)

@@ -31,6 +31,8 @@ type Request struct {
 	// is one below the cgroup that is ours.
 	Path    string
 	Manager Manager
+	// Limited: something is to be limited that takes a controller.
+	Limited bool
 }
 
 // Plan is what Create will do.
@@ -58,11 +60,14 @@ type Plan struct {
 	Controllers []string
 	// Privileged says that device rules can be enforced.
 	Privileged bool
+	// V1 are the hierarchies of version 1 in which the group is made at Path, in
+	// place of one of version 2.
+	V1 []Hierarchy
 }
 
 // ByPID tells that Create needs the group's first process: it must have been
 // forked and wait, and may unshare its cgroup namespace only afterwards.
-func (p Plan) ByPID() bool { return p.Kind == Systemd }
+func (p Plan) ByPID() bool { return p.Kind == Systemd || len(p.V1) > 0 }
 
 // Choose decides how a request is met on a host. It touches nothing. Errors
 // are of wrong requests: what the host lacks is a plan of kind Disabled that
@@ -83,6 +88,11 @@ func Choose(h Host, r Request) (Plan, error) {
 	default:
 		if _, err := cleanPath(r.Path); err != nil {
 			return p, err
+		}
+	}
+	if r.Manager == Cgroupfs || r.Manager == Auto && !scope {
+		if old, ok := p.version1(h, r); ok {
+			return old, nil
 		}
 	}
 	if h.Mount == "" {
@@ -188,6 +198,9 @@ func (p Plan) systemd(h Host, r Request) Plan {
 func (p Plan) Missing(r *specs.LinuxResources) []string {
 	var missing []string
 	list, _ := Needed(r) // wrong ones are Create's to refuse
+	if len(p.V1) > 0 {
+		list, _ = neededV1(r)
+	}
 	for _, c := range list {
 		if p.Kind == Disabled || p.Kind == Cgroupfs && !slices.Contains(p.Controllers, c) {
 			missing = append(missing, c)

@@ -29,6 +29,9 @@ type Options struct {
 // behind, but a cgroup that had to be vacated stays so. The caller closes the
 // group.
 func Create(p Plan, o Options) (*Group, error) {
+	if len(p.V1) > 0 && o.PID > 0 {
+		return createV1(p, o)
+	}
 	list, err := settings(o.Resources)
 	if err != nil {
 		return nil, err

@@ -23,14 +23,18 @@ type Events struct {
 
 // Watch tells of changes in a group's Events.
 type Watch struct {
-	dir  dir
-	fd   int
-	last Events
-	told bool
+	dir   dir
+	group *Group // of version 1
+	fd    int
+	last  Events
+	told  bool
 }
 
 // Watch begins to watch. The caller closes the watch.
 func (g *Group) Watch() (*Watch, error) {
+	if len(g.parts) > 0 {
+		return g.watchV1()
+	}
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("inotify: %w", err)
@@ -81,6 +85,9 @@ func (w *Watch) Next(ctx context.Context) (Events, error) {
 }
 
 func (w *Watch) read() (Events, error) {
+	if w.group != nil {
+		return w.eventsV1()
+	}
 	group, err := w.dir.flat("cgroup.events")
 	if err != nil {
 		if errors.Is(gone(err), ErrGone) {

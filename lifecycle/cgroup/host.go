@@ -37,6 +37,9 @@ type Host struct {
 	// Bus is the socket of the manager of scopes: the user's, or the
 	// system's for root. It is empty if there is no systemd.
 	Bus Bus
+	// V1 are the hierarchies of version 1 that root may write, where it is they
+	// that have the controllers.
+	V1 []Hierarchy
 }
 
 // Dir is what was found out about a cgroup.
@@ -61,6 +64,12 @@ func Look(c Caller, r Request) (Host, error) {
 		if unix.Statfs(mount, &st) == nil && st.Type == unix.CGROUP2_SUPER_MAGIC {
 			h.Mount, h.Hybrid = mount, i > 0
 			break
+		}
+	}
+	if c.Privileged && r.Manager != Disabled && (h.Mount == "" || h.Hybrid) {
+		var err error
+		if h.V1, err = lookV1(); err != nil {
+			return h, err
 		}
 	}
 	if h.Mount == "" || r.Manager == Disabled {

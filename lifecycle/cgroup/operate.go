@@ -39,18 +39,38 @@ func flatKeyed(text string) map[string]uint64 {
 // they all have stopped, which one that sleeps in the kernel delays. When ctx
 // ends first the group is thawed again.
 func (g *Group) Freeze(ctx context.Context) error {
-	if err := g.dir.write("cgroup.freeze", "1"); err != nil {
+	if err := g.setFrozen(true); err != nil {
 		return err
 	}
 	if err := g.await(ctx, "frozen", 1); err != nil {
-		return errors.Join(fmt.Errorf("freeze %s: %w", g.place.Dir(), err), g.dir.write("cgroup.freeze", "0"))
+		return errors.Join(fmt.Errorf("freeze %s: %w", g.place.Dir(), err), g.setFrozen(false))
 	}
 	return nil
 }
 
+// setFrozen begins to freeze or to thaw.
+func (g *Group) setFrozen(frozen bool) error {
+	file, value := "cgroup.freeze", "0"
+	if frozen {
+		value = "1"
+	}
+	d := g.dir
+	if len(g.parts) > 0 {
+		var ok bool
+		if d, ok = g.controller("freezer"); !ok {
+			return fmt.Errorf("%s: %w: freezer", g.place.Dir(), ErrController)
+		}
+		file, value = "freezer.state", "THAWED"
+		if frozen {
+			value = "FROZEN"
+		}
+	}
+	return d.write(file, value)
+}
+
 // Thaw lets a frozen group go on.
 func (g *Group) Thaw(ctx context.Context) error {
-	if err := g.dir.write("cgroup.freeze", "0"); err != nil {
+	if err := g.setFrozen(false); err != nil {
 		return err
 	}
 	return g.await(ctx, "frozen", 0)
@@ -58,20 +78,30 @@ func (g *Group) Thaw(ctx context.Context) error {
 
 // Frozen tells whether all processes of the group are frozen.
 func (g *Group) Frozen() (bool, error) {
-	events, err := g.dir.flat("cgroup.events")
+	events, err := g.events()
 	return events["frozen"] == 1, err
 }
 
 // Populated tells whether the group or one below it has processes.
 func (g *Group) Populated() (bool, error) {
-	events, err := g.dir.flat("cgroup.events")
+	events, err := g.events()
 	return events["populated"] == 1, err
+}
+
+func (g *Group) events() (map[string]uint64, error) {
+	if len(g.parts) > 0 {
+		return g.eventsV1()
+	}
+	return g.dir.flat("cgroup.events")
 }
 
 // await waits for a value in cgroup.events. The kernel wakes pollers of the
 // file at each change; what was read is older than the poll, so that no
 // change is missed.
 func (g *Group) await(ctx context.Context, key string, value uint64) error {
+	if len(g.parts) > 0 {
+		return g.awaitV1(ctx, key, value)
+	}
 	fd, err := g.dir.openat("cgroup.events", unix.O_RDONLY)
 	if err != nil {
 		return err
@@ -205,7 +235,7 @@ func (g *Group) Signal(ctx context.Context, signal unix.Signal) error {
 		}
 	}
 	if !was {
-		err = errors.Join(err, g.dir.write("cgroup.freeze", "0"))
+		err = errors.Join(err, g.setFrozen(false))
 	}
 	return err
 }
@@ -214,6 +244,9 @@ func (g *Group) Signal(ctx context.Context, signal unix.Signal) error {
 // wait for their end, Remove does. Processes that are forked into the group
 // meanwhile from outside may survive.
 func (g *Group) Kill() error {
+	if len(g.parts) > 0 {
+		return g.killV1()
+	}
 	err := g.dir.write("cgroup.kill", "1") // Linux 5.14
 	switch {
 	case errors.Is(gone(errors.Unwrap(err)), ErrGone) && g.removed():
@@ -281,6 +314,9 @@ func (g *Group) Remove(timeout time.Duration) error {
 // rmdir removes what is below the group, and the group. One pass takes away
 // leaves alone and holds two descriptors, however deep it goes.
 func (g *Group) rmdir() error {
+	if len(g.parts) > 0 {
+		return g.rmdirV1()
+	}
 	for {
 		more, err := g.dir.rmLeaf()
 		if err != nil && !errors.Is(gone(err), ErrGone) {

@@ -75,6 +75,9 @@ type Pressure struct {
 
 // Stats reads what the group has used.
 func (g *Group) Stats() (*Stats, error) {
+	if len(g.parts) > 0 {
+		return g.statsV1()
+	}
 	r := &reader{dir: g.dir}
 	s := &Stats{CPU: r.cpu(), Memory: r.memory(), Pids: r.pids(), IO: r.io(), Hugetlb: r.hugetlb()}
 	if r.err != nil {

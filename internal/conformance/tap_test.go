@@ -64,7 +64,7 @@ func TestDocument(t *testing.T) {
 	results := []result{
 		{"default", []verdict{{mark: markPass}, {mark: markFail}}},
 		{"hooks", []verdict{{mark: markFail}, {mark: markHang}}},
-		{"linux_cgroups_pids", []verdict{{mark: markFail}, {mark: markPass}}},
+		{"linux_cgroups_blkio", []verdict{{mark: markFail}, {mark: markPass}}},
 		{"no_such_program", []verdict{{mark: markFail}, {mark: markPass}}},
 	}
 	text := document("Linux", subjects, results)
@@ -73,7 +73,7 @@ func TestDocument(t *testing.T) {
 		"| program | airplant 1 | crun 2 | note |",
 		"| default | pass | fail |  |",
 		"| hooks | fail | hang | " + notes()["hooks"] + " |",
-		"| linux_cgroups_pids (v1) | fail | pass |",
+		"| linux_cgroups_blkio (v1) | fail | pass |",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in:\n%s", want, text)

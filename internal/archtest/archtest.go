@@ -5,7 +5,8 @@
 //     internal/birth > internal/sys, and gVisor is netns/slirp's alone;
 //   - unsafe stays in files that say so, below the packages that may act on
 //     the kernel;
-//   - nothing heavy and nothing of the tests is linked into the program;
+//   - nothing heavy and nothing of the tests is linked into the program, and
+//     nothing into the small one that containers need not pay for;
 //   - no func init, because every command pays for it;
 //   - no system call number is written by hand, since they differ between
 //     architectures.
@@ -73,6 +74,22 @@ var notLinked = []string{
 	"google.golang.org/protobuf",
 	"runtime/cgo",
 	"testing",
+}
+
+// notSmall are packages that the whole program alone has: every container would
+// pay for their initialisation.
+var notSmall = []string{
+	"airplant/image/puller",
+	"airplant/image/registry",
+	"airplant/internal/doctor",
+	"compress",
+	"crypto/tls",
+	"github.com/alecthomas/kong",
+	"github.com/klauspost/compress",
+	"go",
+	"net/http",
+	"regexp",
+	"text/template",
 }
 
 // within tells whether a package path is in a tree.
@@ -154,6 +171,17 @@ func Owners(pkgs []Package) []string {
 					complaints = append(complaints, fmt.Sprintf("%s imports %s: only %s does", path, imported, owner))
 				}
 			}
+		}
+	}
+	return complaints
+}
+
+// Small complains about packages that only the whole program may contain.
+func Small(deps []string) []string {
+	var complaints []string
+	for _, dep := range deps {
+		if slices.ContainsFunc(notSmall, func(tree string) bool { return within(dep, tree) }) {
+			complaints = append(complaints, "the small program contains "+dep)
 		}
 	}
 	return complaints

@@ -84,6 +84,12 @@ func TestProgramContents(t *testing.T) {
 				t.Fatalf("go list found %d dependencies", len(deps))
 			}
 			report(t, Linked(deps))
+			small := strings.Fields(string(goList(t, arch, "-deps", "-tags", "small", "./cmd/airplant")))
+			if len(small) < 5 || len(small) >= len(deps) {
+				t.Fatalf("go list found %d dependencies of the small program, %d of the whole", len(small), len(deps))
+			}
+			report(t, Linked(small))
+			report(t, Small(small))
 		})
 	}
 }

@@ -64,6 +64,13 @@ func TestLinked(t *testing.T) {
 	}
 }
 
+func TestSmall(t *testing.T) {
+	got := Small([]string{"os", "regexp/syntax", "goat", "net", "net/http/httptrace"})
+	if want := "the small program contains regexp/syntax\nthe small program contains net/http/httptrace"; strings.Join(got, "\n") != want {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestFile(t *testing.T) {
 	for _, test := range []struct{ name, text, complaint string }{
 		{"internal/sys/a_unsafe.go", `import "unsafe"`, ""},

@@ -126,7 +126,7 @@ func (r *Runtime) bear(id string, spec *specs.Spec, o *CreateOptions, wait bool,
 	if err := c.keepFilter(p.Filter()); err != nil {
 		return nil, err
 	}
-	if err := c.started(b.child.PID); err != nil {
+	if err := c.started(b.child.PID, spec); err != nil {
 		return nil, b.because(err)
 	}
 	if o.PidFile != "" {
@@ -169,9 +169,12 @@ func rootfs(spec *specs.Spec, bundle string) string {
 	return filepath.Join(bundle, spec.Root.Path)
 }
 
-func ownPIDs(spec *specs.Spec) bool {
+func ownPIDs(spec *specs.Spec) bool { return owns(spec, specs.PIDNamespace) }
+
+// owns reports whether a container has a namespace that is made for it.
+func owns(spec *specs.Spec, kind specs.LinuxNamespaceType) bool {
 	return slices.ContainsFunc(spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool {
-		return n.Type == specs.PIDNamespace && n.Path == ""
+		return n.Type == kind && n.Path == ""
 	})
 }
 

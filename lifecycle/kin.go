@@ -9,15 +9,16 @@ import (
 
 	"airplant/internal/sys"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
 // kin is how processes of a container are told that share our pid namespace
-// and have no cgroup: by its mount namespace, which every container has of its
-// own, and by its user namespace. A process can leave the first, if it may make
-// another; it cannot leave the second but for one below it. Neither forking
-// twice, nor a session, nor the death of all parents changes them, which is how
-// daemons hide from a search of the process tree.
+// and have no cgroup: by its mount namespace and its user namespace, if they were
+// made for it. A process can leave the first, if it may make another; it cannot
+// leave the second but for one below it. Neither forking twice, nor a session,
+// nor the death of all parents changes them, which is how daemons hide from a
+// search of the process tree.
 //
 // The numbers are of the kind that the kernel never gives twice (Linux 6.11 for
 // mount namespaces, 6.18 for others), so that they still mean the same when the
@@ -27,25 +28,26 @@ type kin struct {
 	User  uint64 `json:"user,omitempty"`
 }
 
-// kinOf reads the mark of a container by its first process, which lives.
-func kinOf(pid int) (k kin) {
-	for kind, to := range map[string]*uint64{"mnt": &k.Mount, "user": &k.User} {
-		fd, err := openVisible(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
-		if err != nil {
-			continue
-		}
-		if kind == "mnt" || !isOurs(fd) { // ours is everybody's
-			*to = sys.NamespaceID(fd)
-		}
-		unix.Close(fd)
+// kinOf reads the mark of a container by its first process, which lives. A
+// namespace that was there before the container is no mark: others live in it.
+func kinOf(pid int, spec *specs.Spec) (k kin) {
+	if owns(spec, specs.MountNamespace) {
+		k.Mount = visibleID(pid, "mnt")
+	}
+	if owns(spec, specs.UserNamespace) {
+		k.User = visibleID(pid, "user")
 	}
 	return k
 }
 
-func isOurs(user int) bool {
-	var ours, theirs unix.Stat_t
-	err := errors.Join(unix.Stat("/proc/self/ns/user", &ours), unix.Fstat(user, &theirs))
-	return err != nil || ours.Ino == theirs.Ino && ours.Dev == theirs.Dev
+// visibleID is the number of a namespace, 0 without one to be seen.
+func visibleID(pid int, kind string) uint64 {
+	fd, err := openVisible(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(fd)
+	return sys.NamespaceID(fd)
 }
 
 // openVisible waits until we may look at a process that has just been made.

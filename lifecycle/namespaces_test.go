@@ -161,6 +161,35 @@ func TestJoin(t *testing.T) {
 	})
 }
 
+// TestDeleteSparesWhoWasThere ends a container that lives in the namespaces of
+// another, without a pid namespace of its own: the other lives on.
+func TestDeleteSparesWhoWasThere(t *testing.T) {
+	everybody(t, func(t *testing.T, c *caller) {
+		if len(c.wrap) > 0 {
+			return // each command line has a user namespace of its own
+		}
+		first := c.script(t, "sleep 1000")
+		first.save()
+		first.must("run", "-d", "--bundle", first.dir, "c")
+		defer first.must("delete", "-f", "c")
+		second := c.script(t, "sleep 1001 & sleep 1001")
+		kinds := []specs.LinuxNamespaceType{specs.UserNamespace, specs.PIDNamespace}
+		if c.plain {
+			kinds = []specs.LinuxNamespaceType{specs.MountNamespace, specs.PIDNamespace}
+			second.spec.Root, second.spec.Mounts = &specs.Root{Path: "/"}, nil
+			second.spec.Linux.MaskedPaths, second.spec.Linux.ReadonlyPaths = nil, nil
+		}
+		second.join(first.status().Pid, kinds...)
+		second.save()
+		second.must("run", "-d", "--bundle", second.dir, "d")
+		second.must("kill", "--all", "d", "KILL")
+		second.must("delete", "-f", "d")
+		if s := first.status(); s.Status != specs.StateRunning {
+			t.Errorf("the other is %s", s.Status)
+		}
+	})
+}
+
 func longName(kind string) string {
 	return map[string]string{"net": "network", "mnt": "mount"}[kind] + map[bool]string{true: kind}[kind != "net" && kind != "mnt"]
 }

@@ -139,7 +139,7 @@ func (b *newborn) restore(spec *specs.Spec, o *RunOptions, images *Images) (err 
 	if err != nil {
 		return err
 	}
-	pid, err := server.Do(criu.Restore, request, func(n criu.Notice) error { return b.onRestore(n, spec.Hooks, o) })
+	pid, err := server.Do(criu.Restore, request, func(n criu.Notice) error { return b.onRestore(n, spec, o) })
 	if err != nil {
 		return images.explain(err, restoreLog)
 	}
@@ -170,10 +170,11 @@ func (o *Images) inherit(request *criu.Options) error {
 
 // onRestore hears what CRIU says while it restores. The container is recorded
 // before its processes go on.
-func (b *newborn) onRestore(n criu.Notice, hooks *specs.Hooks, o *RunOptions) error {
+func (b *newborn) onRestore(n criu.Notice, spec *specs.Spec, o *RunOptions) error {
 	rec := &b.container.Record
 	switch n.Script {
 	case "setup-namespaces":
+		hooks := spec.Hooks
 		if hooks == nil {
 			return nil
 		}
@@ -189,7 +190,7 @@ func (b *newborn) onRestore(n criu.Notice, hooks *specs.Hooks, o *RunOptions) er
 			return os.NewSyscallError("pidfd_open", err)
 		}
 		b.child = &birth.Child{PID: n.PID, PidFD: os.NewFile(uintptr(fd), "pidfd")}
-		if err := b.container.started(n.PID); err != nil {
+		if err := b.container.started(n.PID, spec); err != nil {
 			return err
 		}
 		if o.PidFile != "" {

@@ -283,7 +283,7 @@ func (c *container) remove() error {
 func (c *container) close() error { return c.dir.Close() }
 
 // started records the first process.
-func (c *container) started(pid int) error {
+func (c *container) started(pid int, spec *specs.Spec) error {
 	start, err := startTime(pid)
 	if err != nil {
 		return err
@@ -293,7 +293,7 @@ func (c *container) started(pid int) error {
 		return err
 	}
 	if !c.OwnPIDs && c.Cgroup.Path == "" {
-		c.Kin = kinOf(pid)
+		c.Kin = kinOf(pid, spec)
 	}
 	return c.save()
 }

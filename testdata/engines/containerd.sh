@@ -21,7 +21,6 @@ away() {
 foreground() {
 	same hi "$(run --rm "$BOX" hi echo hi)"
 	exits 7 run --rm "$BOX" seven sh -c 'exit 7'
-	same 1000 "$(run --rm --user 1000 "$BOX" user id -u)"
 	same b "$(run --rm --env A=b "$BOX" env sh -c 'echo $A')"
 }
 
@@ -33,6 +32,7 @@ executed() {
 	run -d "$BOX" executed sleep 100
 	same RUNNING "$(state executed)"
 	same within "$(c task exec --exec-id e1 executed echo within)"
+	same 1000 "$(c task exec --exec-id e0 --user 1000 executed id -u)"
 	exits 4 c task exec --exec-id e2 executed sh -c 'exit 4'
 	has '/dev/pts/' terminal ctr -a "$WORK/c.sock" -n "$GROUP" task exec -t --exec-id e3 executed tty
 	has 'sleep 100' sh -c "tr '\\0' ' ' </proc/$(c task ps executed | awk 'NR == 2 { print $1 }')/cmdline"
@@ -62,7 +62,7 @@ killed() {
 	c task kill -s USR1 killed
 	ended() { [ "$(state killed)" = STOPPED ]; }
 	await ended
-	exits 5 c task rm killed
+	has "exit code 5" c task rm killed
 	c container rm killed
 	has 'not found' c container info killed
 }
@@ -116,9 +116,9 @@ main() {
 		tail "$WORK/containerd.log" >&2
 		exit 1
 	}
-	feature 'ctr run, status, user, env' foreground
+	feature 'ctr run, status, env' foreground
 	feature 'ctr run -t' with_terminal
-	feature 'exec, exec -t, ps' executed
+	feature 'exec, exec --user, exec -t, ps' executed
 	feature 'pause, resume' paused
 	feature 'kill, status, delete' killed
 	feature 'metrics' measured

@@ -91,9 +91,6 @@ for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub
 	fstrim.timer getty@tty1.service serial-getty@ttyS0.service systemd-timesyncd.service systemd-networkd.service; do
 	ln -sf /dev/null "$root/etc/systemd/system/$unit"
 done
-# Where no kernel loads a policy the labels are plain attributes.
-[ "$flavour" != selinux ] ||
-	chroot "$root" setfiles -F /etc/selinux/default/contexts/files/file_contexts /
 truncate -s 1500M "$image/root.img"
 mke2fs -q -t ext4 -d "$root" -L root "$image/root.img"
 

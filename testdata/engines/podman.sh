@@ -210,15 +210,12 @@ read_only() {
 
 seccomp() {
 	has '^Seccomp:.2$' p run --rm box cat /proc/self/status
-	# The file is no namespace, but the default profile refuses before the kernel looks.
-	has 'not permitted' p run --rm box nsenter -n/etc/passwd true
 	cat >"$WORK/profile.json" <<-'END'
 		{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
 		  {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 42}]}
 	END
 	has 'No message of desired type' p run --rm --security-opt "seccomp=$WORK/profile.json" box mkdir /tmp/x
 	has '^Seccomp:.0$' p run --rm --security-opt seccomp=unconfined box cat /proc/self/status
-	has 'Invalid argument' p run --rm --security-opt seccomp=unconfined box nsenter -n/etc/passwd true
 }
 
 ulimits() { same '100 200' "$(p run --rm --ulimit nofile=100:200 box sh -c 'echo $(ulimit -Sn) $(ulimit -Hn)')"; }

@@ -56,13 +56,7 @@ func (c *runCmd) fromImage(e *env, b *box, user string) (release func(), err err
 	if err != nil {
 		return release, err
 	}
-	o := image.Overrides{Args: dropDashes(c.Args[1:]), WorkingDir: c.Workdir, User: c.User}
-	if c.Entrypoint != nil {
-		o.Entrypoint = []string{}
-		if *c.Entrypoint != "" {
-			o.Entrypoint = []string{*c.Entrypoint}
-		}
-	}
+	o := image.Overrides{Args: dropDashes(c.Args[1:]), WorkingDir: c.Workdir, User: c.User, Entrypoint: c.entrypoint()}
 	if user != "" && c.User == "" {
 		o.User = user
 	}
@@ -71,6 +65,18 @@ func (c *runCmd) fromImage(e *env, b *box, user string) (release func(), err err
 		return release, err
 	}
 	return release, img.Apply(b.spec, o)
+}
+
+// entrypoint is what stands in place of the image's: nil for that one, and empty
+// for none.
+func (c *runCmd) entrypoint() []string {
+	switch {
+	case c.Entrypoint == nil:
+		return nil
+	case *c.Entrypoint == "":
+		return []string{}
+	}
+	return []string{*c.Entrypoint}
 }
 
 // changed reports whether an archive or layout was written to after it was

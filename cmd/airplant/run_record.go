@@ -11,15 +11,9 @@ func (c *runCmd) changed(b *box) *v1.ImageConfig {
 	if b.id == "" {
 		return nil
 	}
-	config := &v1.ImageConfig{User: c.User, WorkingDir: c.Workdir}
+	config := &v1.ImageConfig{User: c.User, WorkingDir: c.Workdir, Entrypoint: c.entrypoint()}
 	if config.WorkingDir != "" {
 		config.WorkingDir = b.spec.Process.Cwd
-	}
-	if c.Entrypoint != nil {
-		config.Entrypoint = []string{}
-		if *c.Entrypoint != "" {
-			config.Entrypoint = []string{*c.Entrypoint}
-		}
 	}
 	if args := dropDashes(c.Args[1:]); len(args) > 0 {
 		config.Cmd = args
